@@ -1,0 +1,114 @@
+"""The one door to other programs: run them, follow them, and never show a credential."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from envkit.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s:]+(?::[^/@\s]*)?@")
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program that has ended left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def redact(text: str) -> str:
+    """The text with user names and passwords inside addresses replaced by `***`."""
+    return _CREDENTIALS.sub("***@", text)
+
+
+def _missing(argv: Sequence[str]) -> BackendError:
+    return BackendError(f"`{argv[0]}` is not installed", hint=f"install it, or put it on the PATH: {argv[0]}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """The ended program's status and output; `timeout` in seconds.
+
+    Raises `BackendError` when the program does not exist or does not end in time; a non-zero status is the caller's
+    to judge.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            env=env,
+            cwd=cwd,
+            input=stdin,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from error
+    return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> int:
+    """The program's exit status, after every line it printed (both streams, as they came) went to `on_line`.
+
+    On Ctrl-C the program, which the terminal told too, gets ten seconds to end by itself.
+    """
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
+    with child:
+        assert child.stdout is not None  # noqa: S101  # asked for above
+        try:
+            for line in child.stdout:
+                on_line(redact(line.rstrip("\n")))
+        except BaseException:
+            child.terminate()
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            raise
+    return child.returncode
+
+
+def attend(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """The program's exit status, after it spoke to the terminal by itself (its progress bars are better than ours)."""
+    try:
+        return subprocess.run(list(argv), env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
