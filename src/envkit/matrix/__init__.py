@@ -1,0 +1,1 @@
+"""What goes with what: the compatibility matrix, read, checked and decided upon."""

@@ -1,0 +1,221 @@
+"""Files and overlay turned into a `Matrix`, with what types alone cannot say checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envkit.errors import MatrixError, UsageError
+from envkit.matrix.schema import BaseImage, Environment, Framework, MatrixFile, Mirror, TorchStack, Variant
+from envkit.matrix.source import Source
+from envkit.share import overlay_file, share_root
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MatrixEnvironment:
+    """An environment with everything that the matrix says about it, looked up."""
+
+    name: str
+    entry: Environment
+    framework: Framework
+    stack: TorchStack
+    variant: Variant
+    base: BaseImage
+    torch_layer: tuple[str, ...]
+    build_requires: tuple[str, ...]
+    home: Path
+    """The folder whose `images/` holds its generated files."""
+
+    @cached_property
+    def version(self) -> str:
+        """The framework's version, from its exact pin."""
+        return pinned_version(self.entry.require, self.framework.package) or ""
+
+    @property
+    def label(self) -> str:
+        """What tells this environment from the framework's others: its name without the framework."""
+        return self.name.removeprefix(f"{self.framework.name}-")
+
+    @property
+    def folder(self) -> Path:
+        """Where its generated files are: Dockerfile, locks."""
+        return self.home / "images" / self.framework.name / self.label
+
+    @property
+    def image(self) -> str:
+        """The image's name and tag, such as `envkit/llamafactory:0.9.5-cu130`."""
+        return f"envkit/{self.framework.name}:{self.version}-{self.label.removeprefix(f'{self.version}-')}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What goes with what: the shipped matrix with the user's overlay on top."""
+
+    file: MatrixFile
+    frameworks: dict[str, Framework]
+    homes: dict[str, Path]
+    """For every environment and framework, the folder whose `images/` holds its files."""
+
+    def framework(self, name: str) -> Framework:
+        """The framework of that name; raises `UsageError` with the nearest names."""
+        return named(name, self.frameworks, "framework")
+
+    def environment(self, name: str) -> MatrixEnvironment:
+        """The environment of that name; raises `UsageError` with the nearest names."""
+        entry = named(name, self.file.environments, "environment")
+        stack = self.file.torch_stacks[entry.stack]
+        return MatrixEnvironment(
+            name=name,
+            entry=entry,
+            framework=self.frameworks[entry.framework],
+            stack=stack,
+            variant=self.file.variants[stack.variant],
+            base=cast(BaseImage, self.file.base_image),  # _check_agreement saw to it
+            torch_layer=tuple(self.file.torch_layer),
+            build_requires=tuple(self.file.build_requires),
+            home=self.homes[name],
+        )
+
+    def environments(self, framework: str | None = None) -> list[MatrixEnvironment]:
+        """All environments, or one framework's: by framework, newest CUDA first, then the newest version."""
+        entries = self.file.environments.items()
+        found = [self.environment(name) for name, entry in entries if framework in (None, entry.framework)]
+        found.sort(key=lambda each: (Version(each.variant.cuda), Version(each.version)), reverse=True)
+        return sorted(found, key=lambda each: each.framework.name)
+
+    def least_driver(self, environment: MatrixEnvironment) -> str:
+        """The oldest driver that runs the environment's CUDA."""
+        return self.file.drivers[environment.variant.cuda.split(".")[0]].least
+
+    def mirror(self, name: str) -> Mirror:
+        """The mirror set of that name; raises `UsageError` with the nearest names."""
+        return named(name, self.file.mirrors, "mirror")
+
+
+def load_matrix(overlay: Path | None = None) -> Matrix:
+    """The shipped matrix with `overlay` (or the user's own, where there is one) on top.
+
+    Raises `MatrixError` with every fault in every file.
+    """
+    files = [share_root() / "envmatrix.yaml"]
+    if overlay or overlay_file().is_file():
+        files.append(overlay or overlay_file())
+
+    source = Source()
+    merged: dict[str, Any] = {}
+    homes: dict[str, Path] = {}
+    frameworks: dict[str, Framework] = {}
+    for path in files:
+        for described in sorted(path.parent.glob("images/*/framework.yaml")):
+            framework = source.read(described, Framework)
+            if framework is None:
+                continue
+            if framework.name != described.parent.name:
+                source.fault(
+                    ("name",),
+                    f"expected the folder's name {described.parent.name!r}, got {framework.name!r}",
+                    described,
+                )
+            frameworks[framework.name] = framework
+            homes[framework.name] = path.parent
+        part = source.read(path, MatrixFile)
+        if part is None:
+            continue
+        homes.update(dict.fromkeys(part.environments, path.parent))
+        for key in MatrixFile.__struct_fields__:
+            value = getattr(part, key)
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value or merged.get(key)
+
+    file = MatrixFile(**{key: value for key, value in merged.items() if value is not None})
+    if not source.faults:
+        _check_agreement(file, frameworks, source)
+    if source.faults:
+        raise MatrixError(source.faults)
+    return Matrix(file, frameworks, homes)
+
+
+def named(name: str, table: Mapping[str, T], what: str) -> T:
+    """The entry of that name; raises `UsageError` with the nearest names, or all of them."""
+    if name in table:
+        return table[name]
+    near = [f"`{each}`" for each in get_close_matches(name, table, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(table)) or 'none'}"
+    raise UsageError(f"unknown {what}: {name}", hint=hint)
+
+
+def pinned_version(requirements: list[str], package: str) -> str | None:
+    """The version that an exact pin of `package` names, or None where there is no such pin."""
+    for requirement in map(Requirement, requirements):
+        if canonicalize_name(requirement.name) == canonicalize_name(package):
+            return next((pin.version for pin in requirement.specifier if pin.operator == "=="), None)
+    return None
+
+
+def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:
+    """Adds a fault for every name that leads nowhere and every pin that is none."""
+    if file.base_image is None:
+        source.fault((), "the key `base_image` is missing")
+    for name, variant in file.variants.items():
+        if variant.cuda.split(".")[0] not in file.drivers:
+            source.fault(
+                ("variants", name, "cuda"),
+                f"no driver is known for CUDA {variant.cuda}: add it under `drivers`",
+            )
+    for name, stack in file.torch_stacks.items():
+        if stack.variant not in file.variants:
+            source.fault(("torch_stacks", name, "variant"), f"unknown variant: {stack.variant}")
+    for number, text in enumerate(file.build_requires):
+        if not _is_exact(text):
+            source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")
+    for name in file.environments:
+        _check_environment(name, file, frameworks, source)
+
+
+def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:
+    entry = file.environments[name]
+    at = ("environments", name)
+    framework, stack = frameworks.get(entry.framework), file.torch_stacks.get(entry.stack)
+    for number, text in enumerate(entry.require):
+        if not _is_exact(text):
+            source.fault((*at, "require", str(number)), f"not an exact pin (`name==version`): {text!r}")
+    for number, constraint in enumerate(entry.constrain):
+        if not _is_requirement(constraint.requirement):
+            source.fault(
+                (*at, "constrain", str(number), "requirement"),
+                f"not a requirement: {constraint.requirement!r}",
+            )
+    if framework is None:
+        source.fault(
+            (*at, "framework"),
+            f"unknown framework: {entry.framework} (no images/{entry.framework}/framework.yaml)",
+        )
+    elif all(map(_is_exact, entry.require)) and not pinned_version(entry.require, framework.package):
+        source.fault((*at, "require"), f"the framework's own package is not pinned: {framework.package}")
+    if stack is None:
+        source.fault((*at, "stack"), f"unknown torch stack: {entry.stack}")
+    elif not (name.startswith(f"{entry.framework}-") and name.endswith(f"-{stack.variant}")):
+        source.fault(at, f"the name must be `{entry.framework}-…` and end with its variant `-{stack.variant}`")
+
+
+def _is_requirement(text: str) -> bool:
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True
+
+
+def _is_exact(text: str) -> bool:
+    return _is_requirement(text) and [pin.operator for pin in Requirement(text).specifier] == ["=="]

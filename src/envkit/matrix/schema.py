@@ -1,0 +1,207 @@
+"""The types of `envmatrix.yaml` and `framework.yaml`: frozen, one line per field, and unknown keys are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Text = Annotated[str, Meta(min_length=1, description="some text")]
+VersionText = Annotated[str, Meta(pattern=r"^[0-9][0-9A-Za-z.+!_-]*$", description="a version, such as `2.11.0`")]
+Capability = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]$", description="a compute capability, such as `8.6`")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="a name in lower case, such as `cu130`")]
+DebianPackage = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]*$", description="a Debian package's name")]
+ImageName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][A-Za-z0-9._:/@-]*$", description="an image, such as `debian:bookworm-slim`")
+]
+Folder = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", description="the name of a folder")]
+Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable, such as `API_KEY`")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
+Seconds = Annotated[int, Meta(ge=1, description="a number of seconds")]
+UrlPath = Annotated[str, Meta(pattern=r"^/", description="a path that begins with `/`")]
+Url = Annotated[
+    str,
+    Meta(pattern=r"^(https?|file)://[^\s]+$", description="an address, such as `https://example.com/simple`"),
+]
+
+
+class Driver(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a CUDA major version asks of the driver."""
+
+    least: VersionText
+    """The oldest Linux driver that runs any CUDA of this major version."""
+    source: Text
+
+
+class Variant(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which CUDA an environment's wheels carry."""
+
+    cuda: VersionText
+    """Major and minor, as in `13.0`."""
+    source: Text
+
+
+class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
+    """torch and the companions that belong to it, in one variant."""
+
+    variant: Name
+    torch: VersionText
+    torchvision: VersionText
+    torchaudio: VersionText
+    triton: VersionText
+    capabilities: Annotated[list[Capability], Meta(min_length=1)]
+    """The compute capabilities that its wheels carry code for."""
+    source: Text
+
+    @property
+    def pins(self) -> list[str]:
+        """The stack as requirements, for the resolver."""
+        names = ("torch", "torchvision", "torchaudio", "triton")
+        return [f"{name}=={getattr(self, name)}" for name in names]
+
+
+class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
+    """A bound that no package's metadata states."""
+
+    requirement: Text
+    reason: Text
+    source: Text
+
+
+class Environment(Struct, frozen=True, forbid_unknown_fields=True):
+    """One framework in one variant: the unit that is locked, built and run."""
+
+    framework: Name
+    stack: Name
+    python: VersionText
+    """Major and minor, as in `3.11`."""
+    require: Annotated[list[Text], Meta(min_length=1)]
+    """Exact pins of what users care about; the framework itself is one of them."""
+    constrain: list[Constraint] = field(default_factory=list)
+    note: str = ""
+
+
+class BaseImage(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every image starts from."""
+
+    name: ImageName
+    glibc: VersionText
+    """Locks are made for this C library: a lower one would silently select older wheels."""
+    system_packages: list[DebianPackage]
+    """Installed below the torch layer, so they are the same for every framework."""
+    source: Text
+    digest: str = ""
+    """`sha256:…`; empty where no registry could be asked: then the tag alone decides."""
+
+
+class Mirror(Struct, frozen=True, forbid_unknown_fields=True):
+    """Addresses that a user may choose instead of the defaults; nothing of it is written into images or locks."""
+
+    about: Text
+    index: Url | None = None
+    """A Python package index."""
+    apt: Url | None = None
+    """What stands in front of `-security` and the suites: a Debian mirror's address."""
+    docker_hub: ImageName | None = None
+    """A registry that serves Docker Hub's images; stands in front of `/library/…`."""
+    huggingface: Url | None = None
+    """Becomes HF_ENDPOINT."""
+
+
+class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """One `envmatrix.yaml`; an overlay may leave any part out."""
+
+    base_image: BaseImage | None = None
+    drivers: dict[VersionText, Driver] = field(default_factory=dict)
+    """By CUDA major version."""
+    variants: dict[Name, Variant] = field(default_factory=dict)
+    torch_layer: list[Text] = field(default_factory=list)
+    """Names, or prefixes ending in `*`, of the packages that form the torch layer."""
+    torch_stacks: dict[Name, TorchStack] = field(default_factory=dict)
+    environments: dict[Name, Environment] = field(default_factory=dict)
+    build_requires: list[Text] = field(default_factory=list)
+    """What installs an environment and builds its source distributions; pinned, and not part of it."""
+    mirrors: dict[Name, Mirror] = field(default_factory=dict)
+
+
+class AppPort(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an app listens."""
+
+    default: Port
+    env: Variable
+    """The variable that tells the app its port."""
+
+
+class AppBind(Struct, frozen=True, forbid_unknown_fields=True):
+    """How an app learns its address: 0.0.0.0 inside a container, 127.0.0.1 in a venv."""
+
+    env: Variable
+
+
+class AppHealth(Struct, frozen=True, forbid_unknown_fields=True):
+    """When an app counts as started: this path answers 200."""
+
+    path: UrlPath
+    within_seconds: Seconds
+
+
+class AppAuth(Struct, frozen=True, forbid_unknown_fields=True):
+    """How an app is protected once others can reach it."""
+
+    env: Variable
+    """The variable that carries the key."""
+
+
+class App(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something the framework can run."""
+
+    about: Text
+    argv: Annotated[list[Text], Meta(min_length=1)]
+    """The command; what the user types after `--` follows it."""
+    port: AppPort | None = None
+    bind: AppBind | None = None
+    health: AppHealth | None = None
+    auth: AppAuth | None = None
+    """Absent: the app has no login of its own, and is not exposed."""
+    interactive: bool = False
+    """Talks with the user at a terminal."""
+
+    @property
+    def kind(self) -> Literal["server", "job", "terminal"]:
+        """How it is run: until stopped, until done, or at the keyboard."""
+        if self.port:
+            return "server"
+        return "terminal" if self.interactive else "job"
+
+
+class Cache(Struct, frozen=True, forbid_unknown_fields=True):
+    """A folder that outlives instances and that frameworks share, such as downloaded models."""
+
+    env: Variable
+    """Tells the framework where it is; a value on the host wins."""
+    default: Text
+    """Used when it exists on the host already; else the folder lives under ENVKIT_HOME."""
+
+
+class Framework(Struct, frozen=True, forbid_unknown_fields=True):
+    """One `framework.yaml`: how a framework runs."""
+
+    name: Name
+    title: Text
+    home: Url
+    package: Name
+    """The distribution whose version is the framework's."""
+    cpu: bool
+    """Whether it can work without a GPU."""
+    apps: Annotated[dict[Name, App], Meta(min_length=1)]
+    workspace: list[Folder] = field(default_factory=list)
+    """Folders made in the user's workspace, which is the app's working directory."""
+    caches: dict[Name, Cache] = field(default_factory=dict)
+    env: dict[Variable, str] = field(default_factory=dict)
+    """Set for every app."""
+    pass_env: list[Variable] = field(default_factory=list)
+    """Taken over from the host where set."""
+    secrets: list[Variable] = field(default_factory=list)
+    """Taken over like `pass_env`, and never shown or stored."""
+    system_packages: list[DebianPackage] = field(default_factory=list)
+    """Beyond what every image has."""
