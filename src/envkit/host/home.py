@@ -1,0 +1,44 @@
+"""Where envkit keeps environments, instances and caches on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from msgspec import Struct, convert
+
+
+class Provider(Struct, frozen=True, forbid_unknown_fields=True):
+    """Someone who rents out machines that are containers themselves."""
+
+    variables: list[str]
+    paths: list[str]
+    data_disk: str
+    """Large, and kept when the machine is stopped."""
+    source: str
+
+
+def find_provider() -> tuple[str, Provider] | None:
+    """The provider of this machine, as far as its variables and folders tell."""
+    text = (Path(__file__).parent / "providers.yaml").read_text(encoding="utf-8")
+    known = convert(yaml.safe_load(text), dict[str, Provider])
+    for name, provider in known.items():
+        if any(each in os.environ for each in provider.variables) or any(
+            Path(each).is_dir() for each in provider.paths
+        ):
+            return name, provider
+    return None
+
+
+def envkit_home() -> Path:
+    """ENVKIT_HOME, else a folder on the provider's data disk, else in the user's data folder; it need not exist yet.
+
+    The system disk of a rented container is small (30 GB on AutoDL), and one environment takes 6 GB.
+    """
+    if os.environ.get("ENVKIT_HOME"):
+        return Path(os.environ["ENVKIT_HOME"]).expanduser().absolute()
+    found = find_provider()
+    if found and os.access(found[1].data_disk, os.W_OK):
+        return Path(found[1].data_disk) / "envkit"
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "envkit"

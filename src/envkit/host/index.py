@@ -1,0 +1,64 @@
+"""Which package index, certificates and uv this machine is set up with; nothing here invents an address."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from pathlib import Path
+
+from envkit.errors import BackendError
+from envkit.host.home import envkit_home
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu
+    "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL, Rocky
+)
+_PIP_CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+_FOREIGN_SETTINGS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE", "UV_RESOLUTION",
+                     "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV")  # fmt: skip
+"""A user's settings for uv that would change what a lock means."""
+
+
+def uv_command() -> list[str]:
+    """The uv that envkit was installed with."""
+    import uv
+
+    try:
+        return [os.fsdecode(uv.find_uv_bin())]
+    except FileNotFoundError as error:
+        raise BackendError(
+            "uv is not installed beside envkit", hint="reinstall envkit: `pip install --force-reinstall uv`"
+        ) from error
+
+
+def package_index() -> str | None:
+    """The address of the index that the user chose for uv or pip; None: uv's default."""
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
+        if os.environ.get(name):
+            return os.environ[name]
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read([Path(each).expanduser() for each in (*_PIP_CONFIGS, os.environ.get("PIP_CONFIG_FILE", os.devnull))])
+    return config.get("global", "index-url", fallback=None)
+
+
+def ca_bundle() -> Path | None:
+    """The certificates that this machine trusts, as one file; company networks add their own there."""
+    named = (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+    return next((Path(each) for each in (*named, *_BUNDLES) if each and Path(each).is_file()), None)
+
+
+def uv_environ(index: str | None = None) -> dict[str, str]:
+    """The environment for uv: the user's, with their index and certificates, without what would bend a lock.
+
+    `index` overrides the index that the machine is set up with.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
+    environ.setdefault("UV_CACHE_DIR", str(envkit_home() / "cache" / "uv"))
+    environ.setdefault("UV_HTTP_TIMEOUT", "120")
+    address, bundle = index or package_index(), ca_bundle()
+    if address:
+        environ["UV_DEFAULT_INDEX"] = address
+        environ.pop("UV_INDEX_URL", None)
+    if bundle:
+        environ["SSL_CERT_FILE"] = str(bundle)
+    return environ
