@@ -1,0 +1,1 @@
+"""Matrix and locks turned into Dockerfiles and compose files; pure."""

@@ -1,0 +1,65 @@
+"""The Jinja environment, and the list of files that envkit generates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from envkit.lock.lockfile import read_lock
+from envkit.render.context import compose_context, dockerfile_context
+from envkit.share import share_root
+
+if TYPE_CHECKING:
+    from envkit.lock.lockfile import Lock
+    from envkit.matrix.load import Matrix, MatrixEnvironment
+
+
+def _jinja(home: Path) -> Environment:
+    """Templates from the tree that an environment belongs to, then envkit's own."""
+    jinja = Environment(
+        loader=FileSystemLoader([home / "images", share_root() / "images"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # Dockerfiles and YAML, not HTML
+    )
+    jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return jinja
+
+
+def render_dockerfile(environment: MatrixEnvironment, lock: Lock) -> str:
+    """The environment's Dockerfile, by the framework's own template where it has one."""
+    names = [f"{environment.framework.name}/Dockerfile.j2", "base.Dockerfile.j2"]
+    return _jinja(environment.home).select_template(names).render(dockerfile_context(environment, lock))
+
+
+def render_compose(environment: MatrixEnvironment) -> str:
+    """The compose file of the environment's framework."""
+    return _jinja(environment.home).get_template("compose.yaml.j2").render(compose_context(environment))
+
+
+def build_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, str]:
+    """Every file that building the image needs, by name."""
+    return {
+        "Dockerfile": render_dockerfile(environment, lock),
+        "requirements.lock": lock.text(),
+        "torch.lock": lock.subset(environment.torch_layer),
+        "build.lock": lock.build,
+    }
+
+
+def outputs(matrix: Matrix) -> dict[Path, str]:
+    """Every generated file with its content; raises `StaleLockError` where a lock is not fresh."""
+    files: dict[Path, str] = {}
+    for framework in matrix.frameworks:
+        environments = matrix.environments(framework)
+        for environment in environments:
+            for name, text in build_context(environment, read_lock(environment)).items():
+                files[environment.folder / name] = text
+        if any(app.port for app in matrix.frameworks[framework].apps.values()) and environments:
+            files[environments[0].home / "compose" / f"{framework}.yaml"] = render_compose(environments[0])
+    return files
