@@ -1,0 +1,1 @@
+"""Where an environment lives and an app runs."""

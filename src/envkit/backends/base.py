@@ -1,0 +1,152 @@
+"""What a backend promises: it makes environments, runs apps in them, and touches only what carries its mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from envkit.host.facts import Gpu
+    from envkit.lock.lockfile import Lock
+    from envkit.matrix.load import MatrixEnvironment
+    from envkit.matrix.schema import Mirror
+
+BackendName = Literal["docker", "venv"]
+Status = Literal["running", "exited"]
+
+
+class Progress(Protocol):
+    """Is told about long work."""
+
+    terminal: bool
+    """Whether a program may draw its own progress on stderr."""
+
+    def step(self, text: str) -> None:
+        """Something begins."""
+
+    def detail(self, line: str) -> None:
+        """A line that the running step printed."""
+
+    def done(self, text: str) -> None:
+        """Something ended."""
+
+
+class Silent:
+    """Progress for callers who do not want any."""
+
+    terminal = False
+
+    def step(self, text: str) -> None:
+        """Says nothing."""
+
+    def detail(self, line: str) -> None:
+        """Says nothing."""
+
+    def done(self, text: str) -> None:
+        """Says nothing."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that making an environment needs."""
+
+    environment: MatrixEnvironment
+    lock: Lock
+    mirror: Mirror | None = None
+    base_image: str | None = None
+    """Takes the place of the matrix's base image; containers only."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the host that the app sees at `target`."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that starting an app needs; paths and addresses are already the backend's own."""
+
+    name: str
+    app: str
+    environment: MatrixEnvironment
+    lock_sha256: str
+    argv: tuple[str, ...]
+    workdir: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are handed to the app and written down nowhere."""
+    mounts: tuple[Mount, ...] = ()
+    port: int | None = None
+    """On the host."""
+    container_port: int | None = None
+    address: str = "127.0.0.1"
+    """The host's address that the port is published on."""
+    url: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+    terminal: bool = False
+    """Whether the app talks with the user at a terminal."""
+
+
+class Instance(Struct, frozen=True):
+    """A running or ended app, the same whatever runs it; `envkit ps --json` prints these."""
+
+    name: str
+    framework: str
+    app: str
+    environment: str
+    backend: BackendName
+    status: Status
+    started: str
+    """RFC 3339, UTC."""
+    url: str | None = None
+    exit_status: int | None = None
+
+
+class Backend(Protocol):
+    """Where environments live and apps run."""
+
+    @property
+    def name(self) -> BackendName:
+        """What users call it."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether apps see a file system and a network of their own."""
+
+    def problem(self) -> str | None:
+        """None when it can be used here, else the reason in one sentence; quick, and changes nothing."""
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether exactly this environment is ready to run."""
+
+    def make(self, recipe: Recipe, progress: Progress) -> None:
+        """Makes the environment, whole or not at all; raises `BuildError` or `BackendError`."""
+
+    def start(self, launch: Launch) -> None:
+        """Starts an app and returns at once; a failed start leaves nothing behind."""
+
+    def attend(self, launch: Launch) -> int:
+        """Runs a terminal app at this terminal until it ends; its exit status. Leaves nothing behind."""
+
+    def instances(self) -> list[Instance]:
+        """The running and ended apps that carry envkit's mark, oldest first."""
+
+    def find(self, name: str) -> Instance | None:
+        """The instance of that name."""
+
+    def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
+        """What the app printed, from its last `tail` lines on; `follow` goes on until it ends."""
+
+    def wait(self, name: str) -> int:
+        """Waits until the app ends; its exit status."""
+
+    def remove(self, name: str, *, grace_seconds: float = 10) -> None:
+        """Ends the app, politely first, and forgets the instance; no error when it is gone already."""

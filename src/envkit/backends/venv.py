@@ -1,0 +1,294 @@
+"""Environments as venvs made by uv from the same lock, apps as supervised processes: for machines without Docker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import psutil
+from filelock import FileLock, Timeout
+
+from envkit import process
+from envkit.backends.base import Instance
+from envkit.errors import BackendError, BuildError
+from envkit.host.home import envkit_home
+from envkit.host.index import uv_command, uv_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envkit.backends.base import Launch, Progress, Recipe
+    from envkit.matrix.load import MatrixEnvironment
+
+_UNWANTED = ("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CONDA_PREFIX")
+"""Settings of the user's other Pythons that would reach into the environment, or make every start a slow one."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """An instance on disk: nothing secret, and enough to tell its process from a later one with the same number."""
+
+    name: str
+    framework: str
+    app: str
+    environment: str
+    started: str
+    url: str | None
+    argv: tuple[str, ...]
+
+
+class VenvBackend:
+    """Venvs and processes under ENVKIT_HOME."""
+
+    name: Literal["venv"] = "venv"
+    isolated = False
+
+    def __init__(self, home: Path | None = None) -> None:
+        """Keeps everything below `home`, by default ENVKIT_HOME."""
+        self._home = home or envkit_home()
+
+    def problem(self) -> str | None:
+        """Why it cannot be used, or None: it needs a folder to write to."""
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"{self._home} cannot be made: {error.strerror}"
+        return None if os.access(self._home, os.W_OK) else f"{self._home} cannot be written to"
+
+    # Environments
+
+    def folder(self, environment: MatrixEnvironment, lock_sha256: str) -> Path:
+        """Where the environment is, once it is whole; another lock lives in another folder."""
+        return self._home / "environments" / f"{environment.name}-{lock_sha256[:12]}"
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the environment was installed from this very lock, to the end."""
+        return self.folder(recipe.environment, recipe.lock.sha256).is_dir()
+
+    def make(self, recipe: Recipe, progress: Progress) -> None:
+        """Installs the lock into a staging venv and gives it its name when it is whole.
+
+        uv's cache keeps every finished download, so that a second try after an interruption goes on from there.
+        """
+        if problem := self.problem():
+            raise BackendError(
+                f"no venv can be made: {problem}", hint="set ENVKIT_HOME to a folder of yours on a large disk"
+            )
+        target = self.folder(recipe.environment, recipe.lock.sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = target.with_name(f".{target.name}.staging")
+        guard = FileLock(target.with_name(f".{target.name}.guard"))
+        try:
+            guard.acquire(timeout=0)
+        except Timeout:
+            progress.step(f"waiting for another envkit that installs {recipe.environment.name}")
+            guard.acquire()
+        with guard:
+            if target.is_dir():
+                return
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+                _install(recipe, staging, progress)
+                staging.rename(target)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    # Instances
+
+    def start(self, launch: Launch) -> None:
+        """Starts a supervised process and returns at once."""
+        folder = self._instance_folder(launch.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        record = Record(
+            name=launch.name,
+            framework=launch.environment.framework.name,
+            app=launch.app,
+            environment=launch.environment.name,
+            started=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            url=launch.url,
+            argv=self._argv(launch),
+        )
+        (folder / "launch.json").write_bytes(msgspec.json.encode(record))
+        try:
+            with (folder / "log").open("wb") as log:
+                supervisor = subprocess.Popen(
+                    [sys.executable, "-I", "-m", "envkit.backends.supervisor", str(folder)],
+                    cwd=launch.workdir,
+                    env=self._environ(launch),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise BackendError(f"the app did not start: {error}") from error
+        born = psutil.Process(supervisor.pid).create_time()
+        (folder / "pid").write_text(f"{supervisor.pid} {born}", encoding="utf-8")
+
+    def attend(self, launch: Launch) -> int:
+        """Runs the app at this terminal, as a child of this process."""
+        with subprocess.Popen(self._argv(launch), cwd=launch.workdir, env=self._environ(launch)) as app:
+            while True:
+                try:
+                    status = app.wait()
+                except KeyboardInterrupt:
+                    continue  # the terminal told the app too; it decides what Ctrl-C means
+                return status if status >= 0 else 128 - status
+
+    def instances(self) -> list[Instance]:
+        """Every instance that has a record, oldest first."""
+        folders = (self._home / "instances").glob("*/launch.json")
+        return sorted((self._instance(each.parent) for each in folders), key=lambda each: each.started)
+
+    def find(self, name: str) -> Instance | None:
+        """The instance of that name."""
+        folder = self._instance_folder(name)
+        return self._instance(folder) if (folder / "launch.json").is_file() else None
+
+    def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
+        """What the app printed, both streams as they came."""
+        path = self._instance_folder(name) / "log"
+        if not path.is_file():
+            return
+        with path.open("rb") as log:
+            if tail is not None:
+                yield from deque(log, maxlen=tail)
+            while True:
+                ended = not self._is_running(name)
+                while chunk := log.read(65536):
+                    yield chunk
+                if ended or not follow:
+                    return
+                time.sleep(0.1)
+
+    def wait(self, name: str) -> int:
+        """Waits until the app ends; its exit status, or 1 where nobody was left to write it down."""
+        while self._is_running(name):
+            time.sleep(0.1)
+        status = self._exit_status(self._instance_folder(name))
+        return 1 if status is None else status
+
+    def remove(self, name: str, *, grace_seconds: float = 10) -> None:
+        """Ends the app with everything it started, and removes its record and log."""
+        supervisor = self._supervisor(name)
+        if supervisor:
+            family = [*supervisor.children(recursive=True), supervisor]
+            supervisor.terminate()
+            _, stubborn = psutil.wait_procs([supervisor], timeout=grace_seconds)
+            for each in family if stubborn else []:
+                if each.is_running():
+                    each.send_signal(signal.SIGKILL)
+            psutil.wait_procs(family, timeout=5)
+        shutil.rmtree(self._instance_folder(name), ignore_errors=True)
+
+    def _instance_folder(self, name: str) -> Path:
+        return self._home / "instances" / name
+
+    def _instance(self, folder: Path) -> Instance:
+        record = msgspec.json.decode((folder / "launch.json").read_bytes(), type=Record)
+        running = self._is_running(record.name)
+        return Instance(
+            name=record.name,
+            framework=record.framework,
+            app=record.app,
+            environment=record.environment,
+            backend="venv",
+            status="running" if running else "exited",
+            started=record.started,
+            url=record.url,
+            exit_status=None if running else self._exit_status(folder),
+        )
+
+    def _is_running(self, name: str) -> bool:
+        return self._supervisor(name) is not None
+
+    def _supervisor(self, name: str) -> psutil.Process | None:
+        try:
+            number, born = (self._instance_folder(name) / "pid").read_text(encoding="utf-8").split()
+            found = psutil.Process(int(number))
+            alive = found.create_time() == float(born) and found.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, psutil.Error):
+            return None
+        return found if alive else None
+
+    def _exit_status(self, folder: Path) -> int | None:
+        try:
+            return int((folder / "exit").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _argv(self, launch: Launch) -> tuple[str, ...]:
+        program = self.folder(launch.environment, launch.lock_sha256) / "bin" / launch.argv[0]
+        return (str(program) if program.exists() else launch.argv[0], *launch.argv[1:])
+
+    def _environ(self, launch: Launch) -> dict[str, str]:
+        home = self.folder(launch.environment, launch.lock_sha256)
+        inherited = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+        path = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**inherited, "VIRTUAL_ENV": str(home), "PATH": path, **launch.env, **launch.secrets}
+
+
+def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
+    environ = uv_environ(recipe.mirror.index if recipe.mirror else None)
+    python = recipe.environment.entry.python
+    progress.step(f"venv with Python {python}")
+    made = process.run(
+        [*uv_command(), "venv", "--no-project", "--relocatable", "--python", python, str(venv)], env=environ
+    )
+    if made.status:
+        raise BackendError(
+            f"there is no Python {python} on this machine, and none could be downloaded",
+            details=made.stderr.strip(),
+            hint=f"install it (`sudo apt-get install python{python}`), or point UV_PYTHON_INSTALL_MIRROR at a mirror of uv's Pythons",
+        )
+    lock, build = venv / "requirements.lock", venv / "build.lock"
+    lock.write_text(recipe.lock.text(), encoding="utf-8")
+    build.write_text(recipe.lock.build, encoding="utf-8")
+    progress.step(f"{len(recipe.lock.packages)} packages")
+    argv = [
+        *uv_command(),
+        "pip",
+        "sync",
+        "--python",
+        str(venv),
+        "--require-hashes",
+        "--build-constraints",
+        str(build),
+        str(lock),
+    ]
+    if progress.terminal:
+        status, words = process.attend(argv, env=environ), ""
+    else:
+        last: deque[str] = deque(maxlen=30)
+
+        def told(line: str) -> None:
+            last.append(line)
+            progress.detail(line)
+
+        status = process.stream(argv, told, env=environ)
+        words = "\n".join(last)
+    if status:
+        raise BuildError(
+            f"installing {recipe.environment.name} failed; nothing was left behind",
+            details=words,
+            hint=_install_hint(words),
+        )
+
+
+def _install_hint(words: str) -> str:
+    lower = words.lower()
+    if "hash mismatch" in lower:
+        return "what the package index serves is not what was locked: choose another index with `--mirror`"
+    if "no space left" in lower or "os error 28" in lower:
+        return "make room, or set ENVKIT_HOME to a folder on a larger disk"
+    return "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"
