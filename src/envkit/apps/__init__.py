@@ -1,0 +1,1 @@
+"""An app and a plan turned into a running instance: workspace, port, bind address, secrets, health."""

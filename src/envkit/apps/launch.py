@@ -1,0 +1,152 @@
+"""A request to run an app turned into a `Launch` for the chosen backend."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from envkit.apps.ports import claim_port
+from envkit.apps.workspace import open_cache
+from envkit.backends.base import Launch, Mount
+from envkit.errors import BackendError, UsageError
+from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from envkit.backends.base import Backend, Recipe
+    from envkit.host.facts import Gpu
+    from envkit.matrix.schema import App
+
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside containers, and on the host only when the user exposes an app
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, beyond framework and app."""
+
+    app: str
+    args: tuple[str, ...]
+    workspace: Path
+    gpus: tuple[Gpu, ...] = ()
+    """The GPUs to hand over; none for the CPU."""
+    name: str | None = None
+    port: int | None = None
+    """None: the app's own; 0: any that is free."""
+    expose: bool = False
+    volumes: tuple[tuple[Path, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_backend(wish: str, known: Mapping[str, Backend]) -> tuple[Backend, str]:
+    """The backend to use, and why it; `auto` takes the first that works. Raises `BackendError` when none does."""
+    if wish != "auto":
+        problem = known[wish].problem()
+        if problem:
+            others = [name for name in known if name != wish and not known[name].problem()]
+            hint = f"use `--backend {others[0]}`, or repair it" if others else "repair it"
+            raise BackendError(f"the {wish} backend cannot be used: {problem}", hint=hint)
+        return known[wish], "asked for"
+    reasons: list[str] = []
+    for name, backend in known.items():
+        problem = backend.problem()
+        if problem is None:
+            return backend, "; ".join(reasons) or f"{name} works here"
+        reasons.append(problem)
+    raise BackendError(
+        "no backend can be used here", details="\n".join(reasons), hint="set ENVKIT_HOME to a folder of yours"
+    )
+
+
+def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, known: Mapping[str, Backend]) -> Launch:
+    """The launch, with its port claimed and its name free; makes cache folders, and nothing else."""
+    environment, framework = recipe.environment, recipe.environment.framework
+    running = [instance for each in known.values() if not each.problem() for instance in each.instances()]
+    key = _exposure_key(request, app)
+    port = _port(
+        request,
+        app,
+        {_url_port(each.url): each.name for each in running if each.url and each.status == "running"},
+    )
+
+    caches = {name: open_cache(name, cache) for name, cache in framework.caches.items()}
+    seen = {name: cache_target(name) if backend.isolated else str(folder) for name, folder in caches.items()}
+    mounts = [
+        Mount(request.workspace, CONTAINER_WORKSPACE),
+        *(Mount(caches[name], seen[name]) for name in caches),
+    ]
+    mounts += [Mount(source, target) for source, target in request.volumes]
+    if request.volumes and not backend.isolated:
+        raise UsageError(
+            "`--volume` is for containers: a venv sees the host's own folders",
+            hint="use the paths as they are",
+        )
+
+    inside = app.port.default if app.port and backend.isolated else port
+    address = EVERYWHERE if request.expose else LOOPBACK
+    env = {
+        **framework.env,
+        **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
+        **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
+        **{framework.caches[name].env: folder for name, folder in seen.items()},
+        **(listen_env(app, inside, EVERYWHERE if backend.isolated else address) if inside else {}),
+        **({} if backend.isolated else {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in request.gpus)}),
+        **request.env,
+    }
+    handed = {name: os.environ[name] for name in framework.secrets if name in os.environ}
+    return Launch(
+        name=_free_name(request.name, f"{framework.name}-{request.app}", {each.name for each in running}),
+        app=request.app,
+        environment=environment,
+        lock_sha256=recipe.lock.sha256,
+        argv=(*app.argv, *request.args),
+        workdir=CONTAINER_WORKSPACE if backend.isolated else str(request.workspace),
+        env=env,
+        secrets={**handed, **key},
+        mounts=tuple(mounts),
+        port=port,
+        container_port=inside,
+        address=address,
+        url=f"http://{LOOPBACK}:{port}" if port else None,
+        gpus=request.gpus,
+        terminal=app.kind == "terminal",
+    )
+
+
+def _exposure_key(request: Request, app: App) -> dict[str, str]:
+    """The key that protects an exposed app; an app without a login is not exposed."""
+    if not request.expose:
+        return {}
+    if not app.auth:
+        raise UsageError(
+            f"{request.app} has no login: everybody who reaches the port could use it",
+            hint=f"leave out `--expose` and reach it through ssh: `ssh -L {request.port or (app.port and app.port.default) or 0}:…`",
+        )
+    return {app.auth.env: os.environ.get(app.auth.env) or secrets.token_urlsafe(24)}
+
+
+def _port(request: Request, app: App, instances: dict[int, str]) -> int | None:
+    if not app.port:
+        if request.port is not None:
+            raise UsageError(f"{request.app} has no port", hint="leave out `--port`")
+        return None
+    address = EVERYWHERE if request.expose else LOOPBACK
+    return claim_port(app.port.default if request.port is None else request.port, address, instances=instances)
+
+
+def _url_port(url: str) -> int:
+    return int(url.rsplit(":", 1)[1].split("/")[0])
+
+
+def _free_name(wish: str | None, usual: str, taken: set[str]) -> str:
+    if wish:
+        if wish in taken:
+            raise UsageError(
+                f"there is an instance of that name already: {wish}", hint=f"`envkit stop {wish}` removes it"
+            )
+        return wish
+    return next(name for name in (usual, *(f"{usual}-{number}" for number in range(2, 1000))) if name not in taken)

@@ -1,0 +1,98 @@
+"""Starts an app, waits until it answers, follows it, and ends it; leaves nothing behind unless it is detached."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from envkit.apps.health import wait_until_up
+from envkit.errors import AppError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from envkit.backends.base import Backend, Launch
+    from envkit.matrix.schema import App
+
+_LAST_LINES = 30
+
+
+def run_attached(
+    backend: Backend, launch: Launch, app: App, *, output: Callable[[bytes], None], up: Callable[[], None]
+) -> int:
+    """The app's exit status, after its output went to `output`; `up` is called once it answers.
+
+    The instance is gone afterwards, whatever ended it: the app itself, Ctrl-C, a closed terminal, a failed start.
+    """
+    if launch.terminal:
+        return backend.attend(launch)
+    with _termination_is_an_interrupt():
+        try:
+            backend.start(launch)
+            follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
+            follower.start()
+            if app.health:
+                _wait(backend, launch, app)
+                up()
+            status = backend.wait(launch.name)
+            follower.join(timeout=10)
+            return status
+        finally:
+            backend.remove(launch.name)
+
+
+def run_detached(backend: Backend, launch: Launch, app: App) -> None:
+    """Starts the app and returns once it answers; one that does not is removed, and its last lines are shown."""
+    backend.start(launch)
+    if not app.health:
+        return
+    try:
+        _wait(backend, launch, app)
+    except BaseException:
+        backend.remove(launch.name)
+        raise
+
+
+def _wait(backend: Backend, launch: Launch, app: App) -> None:
+    """Returns when the app answers; raises `AppError` with its last lines otherwise."""
+    assert app.health is not None  # noqa: S101  # the caller looked
+    reason = wait_until_up(
+        f"{launch.url}{app.health.path}", app.health.within_seconds, lambda: _running(backend, launch.name)
+    )
+    if reason:
+        ended = not _running(backend, launch.name)
+        raise AppError(
+            f"{launch.app} did not start: {reason}",
+            status=backend.wait(launch.name) if ended else 1,
+            details=b"".join(backend.logs(launch.name, follow=False, tail=_LAST_LINES))
+            .decode(errors="replace")
+            .strip(),
+            hint="the lines above are the last that it printed",
+        )
+
+
+def _running(backend: Backend, name: str) -> bool:
+    instance = backend.find(name)
+    return instance is not None and instance.status == "running"
+
+
+def _follow(backend: Backend, name: str, output: Callable[[bytes], None]) -> None:
+    for chunk in backend.logs(name, follow=True):
+        output(chunk)
+
+
+@contextmanager
+def _termination_is_an_interrupt() -> Iterator[None]:
+    """A `kill`, or a terminal that is closed, ends the app as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

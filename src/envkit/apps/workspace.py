@@ -1,0 +1,59 @@
+"""The user's folder that an app works in: made and seeded once, and nothing in it is ever overwritten."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envkit.errors import UsageError
+from envkit.host.home import envkit_home
+
+if TYPE_CHECKING:
+    from envkit.matrix.load import MatrixEnvironment
+    from envkit.matrix.schema import Cache
+
+
+def open_workspace(workspace: Path, environment: MatrixEnvironment) -> list[Path]:
+    """The files that were put there: demo data into folders that were missing or empty.
+
+    A folder that holds anything is the user's, and is left as it is.
+    """
+    framework = environment.framework
+    seeds = environment.home / "images" / framework.name / "workspace"
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        empty = []
+        for name in framework.workspace:
+            folder = workspace / name
+            folder.mkdir(exist_ok=True)
+            if not any(folder.iterdir()) and (seeds / name).is_dir():
+                empty.append(name)
+        return [_copy(source, workspace / name) for name in empty for source in sorted((seeds / name).iterdir())]
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"not a folder: {error.filename}", hint="choose another place with `--workspace DIR`"
+        ) from error
+    except PermissionError as error:
+        raise UsageError(
+            f"the workspace cannot be written to: {error.filename}",
+            hint="choose another place with `--workspace DIR`",
+        ) from error
+
+
+def open_cache(name: str, cache: Cache) -> Path:
+    """The host's folder for a cache: where its variable points, else where it already is, else under ENVKIT_HOME."""
+    usual = Path(cache.default).expanduser()
+    if os.environ.get(cache.env):
+        folder = Path(os.environ[cache.env]).expanduser().absolute()
+    else:
+        folder = usual if usual.is_dir() else envkit_home() / "cache" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _copy(source: Path, folder: Path) -> Path:
+    staging = folder / f".{source.name}.new"
+    shutil.copyfile(source, staging)
+    return staging.replace(folder / source.name)
