@@ -1,0 +1,153 @@
+"""Text or JSON, colour, progress, errors and exit status: everything that reaches the user passes here."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from envkit.errors import EnvkitError, MatrixError, NoPlanError
+from envkit.process import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors included.")
+matrix_option = click.option(
+    "--matrix",
+    "overlay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Add FILE's entries to the matrix.",
+)
+
+
+def style(text: str, **how: Any) -> str:  # click.style's own
+    """The text in colour, unless the user asked for none (https://no-color.org)."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **how)
+
+
+def print_json(value: Any) -> None:  # anything that JSON can hold
+    """The result, on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str = "") -> None:
+    """A line for the reader, on stderr: results alone go to stdout."""
+    click.echo(text, err=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under their headings, on stdout; the full text of every cell where nobody reads along."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+
+
+class ConsoleProgress:
+    """Steps on stderr, each with its time; what a step prints is shown only where a terminal can take it back."""
+
+    def __init__(self) -> None:
+        """Starts the clock."""
+        self.terminal = sys.stderr.isatty()
+        self._began = time.monotonic()
+
+    def step(self, text: str) -> None:
+        """Something begins."""
+        self._line(style("·", dim=True), text)
+
+    def detail(self, line: str) -> None:
+        """The latest line of the running step, overwritten by the next."""
+        if self.terminal:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            click.echo(f"\r\033[K    {style(line.strip()[: width - 6], dim=True)}", nl=False, err=True)
+
+    def done(self, text: str) -> None:
+        """Something ended."""
+        self._line(style("✓", fg="green"), text)
+
+    def _line(self, mark: str, text: str) -> None:
+        clear = "\r\033[K" if self.terminal else ""
+        click.echo(f"{clear}{style(f'{time.monotonic() - self._began:6.1f}s', dim=True)} {mark} {text}", err=True)
+
+
+def report_error(error: BaseException) -> int:
+    """Shows an error the way the command was called (text or `--json`), and gives the exit status to end with.
+
+    Anything but a user's problem is our bug and keeps its traceback.
+    """
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        say("interrupted")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # nobody reads: keep the exit quiet
+        return 0
+    parts = _parts(error)
+    if parts is None:
+        raise error
+    kind, status, message, details, hint = parts
+    if "--json" in sys.argv:
+        extra: dict[str, Any] = {}
+        if isinstance(error, NoPlanError):
+            extra["rejected"] = [{"environment": name, "reasons": list(reasons)} for name, reasons in error.rejected]
+        if isinstance(error, MatrixError):
+            extra["faults"] = list(error.faults)
+        body = {
+            "kind": kind,
+            "message": message,
+            "details": details,
+            "hint": hint,
+            "exit_code": status,
+            **extra,
+        }
+        print_json({"error": {key: redact(each) if isinstance(each, str) else each for key, each in body.items()}})
+        return status
+    say(f"{style('error:', fg='red', bold=True)} {redact(message)}")
+    for line in redact(details).splitlines():
+        say(f"  {line}")
+    if hint:
+        say(f"\n{style('hint:', fg='cyan', bold=True)} {redact(hint)}")
+    return status
+
+
+def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:
+    """Kind, exit status, message, details and hint; None for a bug."""
+    if isinstance(error, EnvkitError):
+        return error.kind, error.exit_code, error.message, error.details, error.hint
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"see `{context.command_path} --help`" if context else ""
+        return "usage", error.exit_code, error.format_message().rstrip("."), "", hint
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "disk",
+            1,
+            f"no space left on the disk: {error.filename or 'see `df -h`'}",
+            "",
+            "make room, or set ENVKIT_HOME to a larger disk",
+        )
+    if isinstance(error, PermissionError):
+        return (
+            "permission",
+            1,
+            f"permission denied: {error.filename}",
+            "",
+            "check who owns it: `ls -ld` tells",
+        )
+    return None

@@ -1,0 +1,43 @@
+"""What the commands about instances share: the backends of this machine, and finding an instance by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envkit.cli.console import say
+from envkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from envkit.backends.base import Backend, Instance
+
+
+def backends() -> dict[str, Backend]:
+    """Every backend, best first."""
+    from envkit.backends.docker import DockerBackend
+    from envkit.backends.venv import VenvBackend
+
+    return {"docker": DockerBackend(), "venv": VenvBackend()}
+
+
+def all_instances() -> list[tuple[Backend, Instance]]:
+    """The instances of every backend that answers; a backend that should answer and does not is named on stderr."""
+    found = []
+    for backend in backends().values():
+        problem = backend.problem()
+        if problem is None:
+            found += [(backend, instance) for instance in backend.instances()]
+        elif "permission denied" in problem:
+            say(f"warning: instances of {backend.name} are not shown: {problem}")
+    return found
+
+
+def find_instance(name: str) -> tuple[Backend, Instance]:
+    """The instance of that name with its backend; raises `UsageError` with the names there are."""
+    every = all_instances()
+    for backend, instance in every:
+        if instance.name == name:
+            return backend, instance
+    names = ", ".join(instance.name for _, instance in every)
+    raise UsageError(
+        f"there is no instance named {name}", hint=f"there are: {names}" if names else "nothing is running"
+    )
