@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from envkit.apps.ports import claim_port
-from envkit.apps.workspace import open_cache
+from envkit.apps.workspace import cache_folder
 from envkit.backends.base import Launch, Mount
 from envkit.errors import BackendError, UsageError
 from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env
@@ -63,7 +63,7 @@ def choose_backend(wish: str, known: Mapping[str, Backend]) -> tuple[Backend, st
 
 
 def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, known: Mapping[str, Backend]) -> Launch:
-    """The launch, with its port claimed and its name free; makes cache folders, and nothing else."""
+    """The launch, with its port claimed and its name free; changes nothing."""
     environment, framework = recipe.environment, recipe.environment.framework
     running = [instance for each in known.values() if not each.problem() for instance in each.instances()]
     key = _exposure_key(request, app)
@@ -73,7 +73,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         {_url_port(each.url): each.name for each in running if each.url and each.status == "running"},
     )
 
-    caches = {name: open_cache(name, cache) for name, cache in framework.caches.items()}
+    caches = {name: cache_folder(name, cache) for name, cache in framework.caches.items()}
     seen = {name: cache_target(name) if backend.isolated else str(folder) for name, folder in caches.items()}
     mounts = [
         Mount(request.workspace, CONTAINER_WORKSPACE),

@@ -11,19 +11,22 @@ from envkit.errors import UsageError
 from envkit.host.home import envkit_home
 
 if TYPE_CHECKING:
+    from envkit.backends.base import Launch
     from envkit.matrix.load import MatrixEnvironment
     from envkit.matrix.schema import Cache
 
 
-def open_workspace(workspace: Path, environment: MatrixEnvironment) -> list[Path]:
-    """The files that were put there: demo data into folders that were missing or empty.
+def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]:
+    """The files that were put into the workspace: demo data, into folders that were missing or empty.
 
-    A folder that holds anything is the user's, and is left as it is.
+    A folder that holds anything is the user's, and is left as it is. Cache folders are made too.
     """
+    workspace = launch.mounts[0].source
     framework = environment.framework
     seeds = environment.home / "images" / framework.name / "workspace"
     try:
-        workspace.mkdir(parents=True, exist_ok=True)
+        for mount in launch.mounts:
+            mount.source.mkdir(parents=True, exist_ok=True)
         empty = []
         for name in framework.workspace:
             folder = workspace / name
@@ -42,15 +45,12 @@ def open_workspace(workspace: Path, environment: MatrixEnvironment) -> list[Path
         ) from error
 
 
-def open_cache(name: str, cache: Cache) -> Path:
+def cache_folder(name: str, cache: Cache) -> Path:
     """The host's folder for a cache: where its variable points, else where it already is, else under ENVKIT_HOME."""
     usual = Path(cache.default).expanduser()
     if os.environ.get(cache.env):
-        folder = Path(os.environ[cache.env]).expanduser().absolute()
-    else:
-        folder = usual if usual.is_dir() else envkit_home() / "cache" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        return Path(os.environ[cache.env]).expanduser().absolute()
+    return usual if usual.is_dir() else envkit_home() / "cache" / name
 
 
 def _copy(source: Path, folder: Path) -> Path:

@@ -127,13 +127,16 @@ class DockerBackend:
     def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """What the container printed."""
         container = self._find(name)
-        if container:
-            yield from container.logs(stream=True, follow=follow, tail="all" if tail is None else tail)
+        with _gone_is_fine():
+            if container:
+                yield from container.logs(stream=True, follow=follow, tail="all" if tail is None else tail)
 
     def wait(self, name: str) -> int:
         """Waits until the container ends; its exit status."""
         container = self._find(name)
-        return int(container.wait(timeout=None)["StatusCode"]) if container else 1
+        with _gone_is_fine():
+            return int(container.wait(timeout=None)["StatusCode"]) if container else 1
+        return 1
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:
         """Stops and removes the container, with its anonymous volumes."""

@@ -57,11 +57,8 @@ class VenvBackend:
 
     def problem(self) -> str | None:
         """Why it cannot be used, or None: it needs a folder to write to."""
-        try:
-            self._home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            return f"{self._home} cannot be made: {error.strerror}"
-        return None if os.access(self._home, os.W_OK) else f"{self._home} cannot be written to"
+        nearest = next(each for each in (self._home, *self._home.parents) if each.exists())
+        return None if nearest.is_dir() and os.access(nearest, os.W_OK) else f"{nearest} cannot be written to"
 
     # Environments
 
