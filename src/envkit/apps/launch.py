@@ -11,6 +11,7 @@ from envkit.apps.ports import claim_port
 from envkit.apps.workspace import cache_folder
 from envkit.backends.base import Launch, Mount
 from envkit.errors import BackendError, UsageError
+from envkit.host.index import split_proxies
 from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from envkit.host.facts import Gpu
     from envkit.matrix.schema import App
 
+_REPAIRS = {
+    True: "the NVIDIA Container Toolkit and `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU",
+    False: "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it",
+}
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside containers, and on the host only when the user exposes an app
 
@@ -42,21 +47,30 @@ class Request:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_backend(wish: str, known: Mapping[str, Backend]) -> tuple[Backend, str]:
-    """The backend to use, and why it; `auto` takes the first that works. Raises `BackendError` when none does."""
+def choose_backend(wish: str, known: Mapping[str, Backend], *, gpu: bool) -> tuple[Backend, str]:
+    """The backend to use, and why it; `auto` takes the first that works, with the GPU where one is planned.
+
+    Raises `BackendError` when none does.
+    """
+
+    def problem(backend: Backend) -> str | None:
+        return backend.problem() or (backend.gpu_problem() if gpu else None)
+
     if wish != "auto":
-        problem = known[wish].problem()
-        if problem:
-            others = [name for name in known if name != wish and not known[name].problem()]
-            hint = f"use `--backend {others[0]}`, or repair it" if others else "repair it"
-            raise BackendError(f"the {wish} backend cannot be used: {problem}", hint=hint)
+        if against := problem(known[wish]):
+            others = [f"`--backend {name}`" for name in known if name != wish and not problem(known[name])]
+            cpu = ["`--device cpu`"] if gpu else []
+            raise BackendError(
+                f"the {wish} backend cannot be used: {against}",
+                hint=f"repair it{''.join(f', or use {each}' for each in [*others, *cpu])}; {_REPAIRS[gpu]}",
+            )
         return known[wish], "asked for"
     reasons: list[str] = []
     for name, backend in known.items():
-        problem = backend.problem()
-        if problem is None:
+        against = problem(backend)
+        if against is None:
             return backend, "; ".join(reasons) or f"{name} works here"
-        reasons.append(problem)
+        reasons.append(against)
     raise BackendError(
         "no backend can be used here", details="\n".join(reasons), hint="set ENVKIT_HOME to a folder of yours"
     )
@@ -91,6 +105,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
     env = {
         **framework.env,
         **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
+        **(split_proxies()[0] if backend.isolated else {}),
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
         **{framework.caches[name].env: folder for name, folder in seen.items()},
         **(listen_env(app, inside, EVERYWHERE if backend.isolated else address) if inside else {}),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from envkit.apps.health import wait_until_up
 from envkit.errors import AppError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from envkit.backends.base import Backend, Launch
     from envkit.matrix.schema import App
@@ -28,19 +26,18 @@ def run_attached(
     """
     if launch.terminal:
         return backend.attend(launch)
-    with _termination_is_an_interrupt():
-        try:
-            backend.start(launch)
-            follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
-            follower.start()
-            if app.health:
-                _wait(backend, launch, app)
-                up()
-            status = backend.wait(launch.name)
-            follower.join(timeout=10)
-            return status
-        finally:
-            backend.remove(launch.name)
+    try:
+        backend.start(launch)
+        follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
+        follower.start()
+        if app.health:
+            _wait(backend, launch, app)
+            up()
+        status = backend.wait(launch.name)
+        follower.join(timeout=10)
+        return status
+    finally:
+        _end(backend, launch.name)
 
 
 def run_detached(backend: Backend, launch: Launch, app: App) -> None:
@@ -51,7 +48,7 @@ def run_detached(backend: Backend, launch: Launch, app: App) -> None:
     try:
         _wait(backend, launch, app)
     except BaseException:
-        backend.remove(launch.name)
+        _end(backend, launch.name)
         raise
 
 
@@ -73,6 +70,15 @@ def _wait(backend: Backend, launch: Launch, app: App) -> None:
         )
 
 
+def _end(backend: Backend, name: str) -> None:
+    """Removes the instance; a second Ctrl-C means: at once."""
+    try:
+        backend.remove(name)
+    except KeyboardInterrupt:
+        backend.remove(name, grace_seconds=0)
+        raise
+
+
 def _running(backend: Backend, name: str) -> bool:
     instance = backend.find(name)
     return instance is not None and instance.status == "running"
@@ -81,18 +87,3 @@ def _running(backend: Backend, name: str) -> bool:
 def _follow(backend: Backend, name: str, output: Callable[[bytes], None]) -> None:
     for chunk in backend.logs(name, follow=True):
         output(chunk)
-
-
-@contextmanager
-def _termination_is_an_interrupt() -> Iterator[None]:
-    """A `kill`, or a terminal that is closed, ends the app as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

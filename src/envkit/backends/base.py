@@ -124,6 +124,9 @@ class Backend(Protocol):
     def problem(self) -> str | None:
         """None when it can be used here, else the reason in one sentence; quick, and changes nothing."""
 
+    def gpu_problem(self) -> str | None:
+        """None when it can hand this machine's GPUs to apps, else the reason; asked only where there are GPUs."""
+
     def has(self, recipe: Recipe) -> bool:
         """Whether exactly this environment is ready to run."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -20,10 +19,9 @@ from docker.types import DeviceRequest, Mount, Ulimit
 from envkit import process
 from envkit.backends.base import Instance
 from envkit.backends.build_log import BuildLog
+from envkit.backends.buildkit import RECIPE_LABEL, build_command, build_hint, build_options, recipe_hash
 from envkit.errors import BackendError, BuildError
-from envkit.host.index import ca_bundle, package_index
 from envkit.render.context import SHM_SIZE
-from envkit.render.templates import build_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from envkit.backends.base import Launch, Progress, Recipe
 
 LABEL = "io.envkit."
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
-_LOOPBACK = re.compile(r"//([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]")
 _PREFIX = "envkit-"
 _LIMITS = [
     Ulimit(name="memlock", soft=-1, hard=-1),  # pinned memory
@@ -51,34 +47,47 @@ class DockerBackend:
 
     @cached_property
     def _client(self) -> Any:  # the SDK's type stubs do not cover what is used here
-        return docker.from_env(timeout=120)
+        return docker.from_env(version="auto", timeout=120)
 
     def problem(self) -> str | None:
         """Why the engine cannot be used, in one sentence, or None."""
         try:
             self._client.ping()
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             return _reason(error)
         return None
+
+    def gpu_problem(self) -> str | None:
+        """Why this engine cannot hand GPUs to containers, or None."""
+        return None if self._gpu_offer else "this Docker engine has neither the nvidia runtime nor CDI devices"
+
+    @cached_property
+    def _gpu_offer(self) -> Literal["runtime", "cdi"] | None:
+        """How the engine itself says that it hands GPUs over."""
+        with _engine():
+            info = self._client.info()
+        if "nvidia" in info.get("Runtimes", {}):
+            return "runtime"
+        devices = (each.get("ID", "") for each in info.get("DiscoveredDevices") or [])
+        return "cdi" if any(each.startswith("nvidia.com/gpu=") for each in devices) else None
 
     # Environments
 
     def has(self, recipe: Recipe) -> bool:
         """Whether the image exists and was built from exactly these files."""
         try:
-            image = self._client.images.get(recipe.environment.image)
+            with _engine():
+                image = self._client.images.get(recipe.environment.image)
         except ImageNotFound:
             return False
-        except DockerException as error:
-            raise BackendError(f"the Docker engine does not answer: {_reason(error)}") from error
-        return bool(image.labels.get(f"{LABEL}recipe") == _recipe_hash(recipe))
+        return bool(image.labels.get(RECIPE_LABEL) == recipe_hash(recipe))
 
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Builds the image; raises `BuildError` with the failing step's last lines."""
         if problem := self.problem():
             raise BackendError(f"Docker cannot be used: {problem}", hint=_hint(problem))
         with tempfile.TemporaryDirectory(prefix="envkit-build-") as folder:
-            argv = [*_build_command(), *_build_options(recipe, Path(folder))]
+            argv = [*build_command(), *build_options(recipe, Path(folder))]
             log = BuildLog(progress)
             if process.stream(argv, log.feed, env={**os.environ, "DOCKER_BUILDKIT": "1"}):
                 step, details = log.failure()
@@ -86,7 +95,7 @@ class DockerBackend:
                 raise BuildError(
                     f"building {recipe.environment.image} failed{where}",
                     details=details,
-                    hint=_build_hint(details),
+                    hint=build_hint(details),
                 )
 
     # Instances
@@ -116,7 +125,8 @@ class DockerBackend:
 
     def instances(self) -> list[Instance]:
         """Every container that carries envkit's label, oldest first."""
-        containers = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance"})
+        with _engine():
+            containers = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance"})
         return sorted(map(_instance, containers), key=lambda each: each.started)
 
     def find(self, name: str) -> Instance | None:
@@ -148,7 +158,8 @@ class DockerBackend:
                 container.remove(force=True, v=True)
 
     def _find(self, name: str) -> Container | None:
-        found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
+        with _engine():
+            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
         return cast("Container", found[0]) if found else None
 
     def _started(self, launch: Launch, limits: list[Ulimit]) -> None:
@@ -170,7 +181,7 @@ class DockerBackend:
             "lock": launch.lock_sha256,
             "url": launch.url or "",
         }
-        try:
+        with _engine():
             container: Container = self._client.containers.create(
                 environment.image,
                 list(launch.argv),
@@ -190,93 +201,22 @@ class DockerBackend:
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges:true"],
             )
-            return container
-        except DockerException as error:
-            raise BackendError(f"the container could not be made: {_reason(error)}") from error
+        return container
 
     def _gpu_request(self, launch: Launch) -> list[DeviceRequest]:
-        """GPUs by UUID, through the nvidia runtime or CDI, whichever the engine offers."""
-        if not launch.gpus:
-            return []
-        info = self._client.info()
+        """GPUs by UUID, the way the engine offers."""
         uuids = [gpu.uuid for gpu in launch.gpus]
-        if "nvidia" in info.get("Runtimes", {}):
+        if not uuids:
+            return []
+        if self._gpu_offer == "runtime":
             return [DeviceRequest(device_ids=uuids, capabilities=[["gpu", "compute", "utility"]])]
-        listed = {each.get("ID", "") for each in info.get("DiscoveredDevices") or []}
-        if any(each.startswith("nvidia.com/gpu=") for each in listed):
+        if self._gpu_offer == "cdi":
             return [DeviceRequest(driver="cdi", device_ids=[f"nvidia.com/gpu={uuid}" for uuid in uuids])]
         raise BackendError(
             "there is a GPU, but this Docker engine cannot hand it to a container",
             hint="install the NVIDIA Container Toolkit, run `sudo nvidia-ctk runtime configure --runtime=docker` and restart"
             " Docker; or use `--backend venv`, or give the GPU up with `--device cpu`",
         )
-
-
-# Building -------------------------------------------------------------------------------------------------------------
-
-
-def _recipe_hash(recipe: Recipe) -> str:
-    files = build_context(recipe.environment, recipe.lock)
-    return hashlib.sha256("".join(f"{name}\0{files[name]}\0" for name in sorted(files)).encode()).hexdigest()
-
-
-def _build_command() -> list[str]:
-    """buildx where the plugin exists; BuildKit inside the engine otherwise (Docker 20.10)."""
-    if process.run(["docker", "buildx", "version"]).status == 0:
-        return ["docker", "buildx", "build", "--load"]
-    return ["docker", "build"]
-
-
-def _build_options(recipe: Recipe, folder: Path) -> list[str]:
-    """The build's arguments, after its files were written to `folder`: the context, and beside it the secrets."""
-    context = folder / "context"
-    context.mkdir()
-    for name, text in build_context(recipe.environment, recipe.lock).items():
-        (context / name).write_text(text)
-
-    mirror, options = recipe.mirror, []
-    index = (mirror.index if mirror else None) or package_index()
-    if index:
-        (folder / "index").write_text(index)
-        options += ["--secret", f"id=index,src={folder / 'index'}"]
-    if bundle := ca_bundle():
-        options += ["--secret", f"id=ca,src={bundle}"]
-    if mirror and mirror.apt:
-        options += ["--build-arg", f"APT_MIRROR={mirror.apt}"]
-    if base := recipe.base_image or (
-        mirror and mirror.docker_hub and f"{mirror.docker_hub}/library/{recipe.environment.base.name}"
-    ):
-        options += ["--build-arg", f"BASE_IMAGE={base}"]
-    proxies = [name for each in _PROXIES for name in (each, each.lower()) if os.environ.get(name)]
-    for name in proxies:
-        options += ["--build-arg", name]  # the value is taken from the environment, never from argv
-    if any(_LOOPBACK.search(address) for address in (index or "", *(os.environ[name] for name in proxies))):
-        options += ["--network", "host"]  # inside a build's own network, 127.0.0.1 is the build
-    image = recipe.environment.image
-    return [
-        "--progress",
-        "plain",
-        *options,
-        "--label",
-        f"{LABEL}recipe={_recipe_hash(recipe)}",
-        "--tag",
-        image,
-        str(context),
-    ]
-
-
-def _build_hint(details: str) -> str:
-    """The next thing to do, from what the failing step said."""
-    if "no space left on device" in details.lower():
-        return "make room where the engine keeps its data: `docker system df` shows what is there, `docker builder prune` frees caches"
-    if "hash mismatch" in details.lower():
-        return "what the package index serves is not what was locked; nothing was installed from it: choose another index with `--mirror`"
-    if re.search(r"failed to (resolve|do request|authorize)|failed to solve.*(pull|source metadata)", details):
-        return "the base image could not be pulled: load it first, or name another with `--base-image IMAGE` or a mirror with `--mirror cn`"
-    return "fix the cause and run the same command again: the steps before it are cached"
-
-
-# Words and owners -----------------------------------------------------------------------------------------------------
 
 
 def _owner(launch: Launch) -> str:
@@ -302,7 +242,7 @@ def _instance(container: Container) -> Instance:
     )
 
 
-def _reason(error: DockerException) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
     if "PermissionError" in text or "Permission denied" in text:
         return "you may not talk to the Docker engine (permission denied on its socket)"
@@ -328,11 +268,27 @@ def _start_hint(text: str) -> str:
 
 
 @contextmanager
-def _gone_is_fine() -> Iterator[None]:
+def _engine() -> Iterator[None]:
+    """The engine's refusals become errors for the reader; what is not there is the caller's to judge.
+
+    (The SDK lets the errors of requests, which are OSErrors, through.)
+    """
     try:
         yield
     except NotFound:
+        raise
+    except (DockerException, OSError) as error:
+        raise BackendError(f"the Docker engine refused: {_reason(error)}", hint="`docker info` tells more") from error
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """A container that somebody else removes, or is removing, is no error."""
+    try:
+        with _engine():
+            yield
+    except NotFound:
         pass
-    except APIError as error:
-        if error.status_code != 409:  # removal already in progress
-            raise BackendError(f"the container could not be removed: {error.explanation}") from error
+    except BackendError as error:
+        if not (isinstance(error.__cause__, APIError) and error.__cause__.status_code == 409):
+            raise

@@ -60,6 +60,10 @@ class VenvBackend:
         nearest = next(each for each in (self._home, *self._home.parents) if each.exists())
         return None if nearest.is_dir() and os.access(nearest, os.W_OK) else f"{nearest} cannot be written to"
 
+    def gpu_problem(self) -> str | None:
+        """None: a process sees what the machine has."""
+        return None
+
     # Environments
 
     def folder(self, environment: MatrixEnvironment, lock_sha256: str) -> Path:
@@ -81,7 +85,7 @@ class VenvBackend:
             )
         target = self.folder(recipe.environment, recipe.lock.sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = target.with_name(f".{target.name}.staging")
+        staging = target.with_name(f".{target.name}.staging-{os.getpid()}")
         guard = FileLock(target.with_name(f".{target.name}.guard"))
         try:
             guard.acquire(timeout=0)
@@ -91,8 +95,9 @@ class VenvBackend:
         with guard:
             if target.is_dir():
                 return
+            for abandoned in target.parent.glob(f".{target.name}.staging-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
             try:
-                shutil.rmtree(staging, ignore_errors=True)
                 _install(recipe, staging, progress)
                 staging.rename(target)
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -66,8 +67,16 @@ def cli() -> None:
     """
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """A `kill`, or a terminal that is closed, ends everything as Ctrl-C does: nothing is left behind."""
+    raise KeyboardInterrupt(number)
+
+
 def main() -> None:
     """Runs the command line and exits with its status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP, and means it
+            signal.signal(number, _interrupt)
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,9 +18,6 @@ from envkit.process import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors included.")
 matrix_option = click.option(
@@ -94,7 +92,7 @@ def report_error(error: BaseException) -> int:
     """
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         say("interrupted")
-        return INTERRUPTED
+        return 128 + int(error.args[0] if error.args else signal.SIGINT)  # as shells have it
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # nobody reads: keep the exit quiet
         return 0

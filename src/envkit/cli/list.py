@@ -62,9 +62,9 @@ def list_command(framework: str | None, as_json: bool, overlay: Path | None) -> 
                 [
                     e.name,
                     e.version,
-                    e.stack.torch,
-                    e.variant.cuda,
-                    matrix.least_driver(e),
+                    e.stack.torch or "",
+                    e.variant.cuda or "",
+                    matrix.least_driver(e) or "",
                     e.entry.python,
                     e.image,
                 ]

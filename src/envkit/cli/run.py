@@ -18,6 +18,7 @@ from envkit.cli.console import ConsoleProgress, json_option, matrix_option, prin
 from envkit.cli.instances import backends
 from envkit.cli.plan import device_option, environment_option, plan_json
 from envkit.errors import UsageError
+from envkit.host.index import split_proxies
 from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix, named
@@ -97,7 +98,7 @@ def run_command(
     facts = probe_host()
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     known = backends()
-    chosen, why = choose_backend(backend, known)
+    chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
     recipe = Recipe(
         plan.environment, read_lock(plan.environment), matrix.mirror(mirror) if mirror else None, base_image
     )
@@ -114,6 +115,10 @@ def run_command(
     )
     launch = plan_launch(request, spec, recipe, chosen, known)
     say(f"{style(plan.environment.name, bold=True)} on the {plan.device.upper()}, backend {chosen.name} ({why})")
+    if detach and spec.kind == "terminal":
+        raise UsageError(f"{app} talks with you at the terminal", hint="leave out `--detach`")
+    if chosen.isolated and (dropped := split_proxies()[1]):
+        say(f"warning: not handed to the container, where 127.0.0.1 is another machine: {', '.join(dropped)}")
     if dry_run:
         _show(plan, chosen, recipe, launch, as_json=as_json)
         return 0

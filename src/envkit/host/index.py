@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from pathlib import Path
 
 from envkit.errors import BackendError
@@ -14,6 +15,8 @@ _BUNDLES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL, Rocky
 )
 _PIP_CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+_LOOPBACK = re.compile(r"//([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|/|$)")
 _FOREIGN_SETTINGS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE", "UV_RESOLUTION",
                      "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV")  # fmt: skip
 """A user's settings for uv that would change what a lock means."""
@@ -45,6 +48,22 @@ def ca_bundle() -> Path | None:
     """The certificates that this machine trusts, as one file; company networks add their own there."""
     named = (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
     return next((Path(each) for each in (*named, *_BUNDLES) if each and Path(each).is_file()), None)
+
+
+def split_proxies() -> tuple[dict[str, str], list[str]]:
+    """The host's proxy variables that mean the same inside a container, and the names of those that cannot.
+
+    `http://127.0.0.1:7897` inside a container is the container itself.
+    """
+    names = (spelling for name in _PROXIES for spelling in (name, name.lower()) if os.environ.get(spelling))
+    found = {name: os.environ[name] for name in names}
+    dropped = [name for name, value in found.items() if is_loopback(value)]
+    return {name: value for name, value in found.items() if name not in dropped}, dropped
+
+
+def is_loopback(address: str) -> bool:
+    """Whether the address leads to the machine that uses it."""
+    return bool(_LOOPBACK.search(address))
 
 
 def uv_environ(index: str | None = None) -> dict[str, str]:

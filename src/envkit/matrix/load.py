@@ -89,15 +89,16 @@ class Matrix:
         )
 
     def environments(self, framework: str | None = None) -> list[MatrixEnvironment]:
-        """All environments, or one framework's: by framework, newest CUDA first, then the newest version."""
+        """All environments, or one framework's: by framework, newest CUDA first, the CPU last, then the newest version."""
         entries = self.file.environments.items()
         found = [self.environment(name) for name, entry in entries if framework in (None, entry.framework)]
-        found.sort(key=lambda each: (Version(each.variant.cuda), Version(each.version)), reverse=True)
+        found.sort(key=lambda each: (Version(each.variant.cuda or "0"), Version(each.version)), reverse=True)
         return sorted(found, key=lambda each: each.framework.name)
 
-    def least_driver(self, environment: MatrixEnvironment) -> str:
-        """The oldest driver that runs the environment's CUDA."""
-        return self.file.drivers[environment.variant.cuda.split(".")[0]].least
+    def least_driver(self, environment: MatrixEnvironment) -> str | None:
+        """The oldest driver that runs the environment's CUDA; None where it has no CUDA."""
+        cuda = environment.variant.cuda
+        return self.file.drivers[cuda.split(".")[0]].least if cuda else None
 
     def mirror(self, name: str) -> Mirror:
         """The mirror set of that name; raises `UsageError` with the nearest names."""
@@ -168,7 +169,7 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
     if file.base_image is None:
         source.fault((), "the key `base_image` is missing")
     for name, variant in file.variants.items():
-        if variant.cuda.split(".")[0] not in file.drivers:
+        if variant.cuda and variant.cuda.split(".")[0] not in file.drivers:
             source.fault(
                 ("variants", name, "cuda"),
                 f"no driver is known for CUDA {variant.cuda}: add it under `drivers`",
@@ -176,6 +177,11 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
     for name, stack in file.torch_stacks.items():
         if stack.variant not in file.variants:
             source.fault(("torch_stacks", name, "variant"), f"unknown variant: {stack.variant}")
+        elif file.variants[stack.variant].cuda and not (stack.torch and stack.capabilities):
+            lacks = "capabilities" if stack.torch else "torch"
+            source.fault(
+                ("torch_stacks", name), f"the key `{lacks}` is missing: the variant {stack.variant} carries CUDA"
+            )
     for number, text in enumerate(file.build_requires):
         if not _is_exact(text):
             source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")

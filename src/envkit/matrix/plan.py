@@ -37,11 +37,13 @@ def make_plan(
 ) -> Plan:
     """The newest environment of `framework` that fits; a named `environment` is judged and not replaced.
 
-    A GPU is never given up in silence: `auto` means the CPU only where there is no GPU at all. Raises `NoPlanError`
+    On the CPU, one that carries no CUDA goes before every one that does. A GPU is never given up in silence: `auto` means the CPU only where there is no GPU at all. Raises `NoPlanError`
     with the reasons, `UsageError` for unknown names.
     """
     chosen = _choose_device(matrix, framework, facts, device)
     candidates = matrix.environments(framework)
+    if chosen == "cpu":
+        candidates.sort(key=lambda each: each.variant.cuda is not None)
     if environment:
         candidates = [matrix.environment(environment)]
         if candidates[0].framework.name != framework:
@@ -54,7 +56,8 @@ def make_plan(
             rejected=[(each.name, against) for each, against in verdicts],
             hint="update the NVIDIA driver, or try `--device cpu`" if chosen == "gpu" else "see `envkit list`",
         )
-    rejected = [(each.name, against or (f"{best.name} is newer",)) for each, against in verdicts if each is not best]
+    better = "is newer" if best.variant.cuda else "is made for the CPU"
+    rejected = [(each.name, against or (f"{best.name} {better}",)) for each, against in verdicts if each is not best]
     return Plan(best, chosen, tuple(rejected))
 
 
@@ -75,8 +78,9 @@ def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: Devic
 def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:
     if device == "cpu":
         return ()
-    cuda = environment.variant.cuda
-    least = matrix.least_driver(environment)
+    cuda, least = environment.variant.cuda, matrix.least_driver(environment)
+    if not cuda or not least:
+        return (f"the variant {environment.stack.variant} carries no CUDA: it runs on a CPU",)
     against = []
     if facts.driver and Version(facts.driver) < Version(least):
         against.append(f"driver {facts.driver} is older than {least}, which CUDA {cuda} needs")

@@ -36,28 +36,29 @@ class Driver(Struct, frozen=True, forbid_unknown_fields=True):
 class Variant(Struct, frozen=True, forbid_unknown_fields=True):
     """Which CUDA an environment's wheels carry."""
 
-    cuda: VersionText
-    """Major and minor, as in `13.0`."""
     source: Text
+    cuda: VersionText | None = None
+    """Major and minor, as in `13.0`; absent: none, the environment runs on the CPU alone."""
 
 
 class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     """torch and the companions that belong to it, in one variant."""
 
     variant: Name
-    torch: VersionText
-    torchvision: VersionText
-    torchaudio: VersionText
-    triton: VersionText
-    capabilities: Annotated[list[Capability], Meta(min_length=1)]
-    """The compute capabilities that its wheels carry code for."""
     source: Text
+    torch: VersionText | None = None
+    """Absent, with its companions: the environments on this stack do without torch."""
+    torchvision: VersionText | None = None
+    torchaudio: VersionText | None = None
+    triton: VersionText | None = None
+    capabilities: list[Capability] = field(default_factory=list)
+    """The compute capabilities that its wheels carry code for; none in a variant without CUDA."""
 
     @property
     def pins(self) -> list[str]:
         """The stack as requirements, for the resolver."""
         names = ("torch", "torchvision", "torchaudio", "triton")
-        return [f"{name}=={getattr(self, name)}" for name in names]
+        return [f"{name}=={version}" for name in names if (version := getattr(self, name))]
 
 
 class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
