@@ -139,7 +139,7 @@ def _exposure_key(request: Request, app: App) -> dict[str, str]:
     if not app.auth:
         raise UsageError(
             f"{request.app} has no login: everybody who reaches the port could use it",
-            hint=f"leave out `--expose` and reach it through ssh: `ssh -L {request.port or (app.port and app.port.default) or 0}:…`",
+            hint="leave out `--expose`: `run` prints the ssh line that reaches it from your own computer",
         )
     return {app.auth.env: os.environ.get(app.auth.env) or secrets.token_urlsafe(24)}
 

@@ -96,6 +96,9 @@ def report_error(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # nobody reads: keep the exit quiet
         return 0
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
+        return error.exit_code
     parts = _parts(error)
     if parts is None:
         raise error

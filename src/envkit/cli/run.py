@@ -106,7 +106,7 @@ def run_command(
         app=app,
         args=args,
         workspace=(workspace or Path("workspace") / framework).absolute(),
-        gpus=_chosen_gpus(facts, gpus) if plan.device == "gpu" else (),
+        gpus=_chosen_gpus(plan, facts, gpus),
         name=name,
         port=port,
         expose=expose,
@@ -209,8 +209,12 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
         click.echo(f"answers at   {launch.url}")
 
 
-def _chosen_gpus(facts: HostFacts, wish: str | None) -> tuple[Gpu, ...]:
+def _chosen_gpus(plan: Plan, facts: HostFacts, wish: str | None) -> tuple[Gpu, ...]:
     """GPUs by index, never by count: `--gpus 0` is the first one."""
+    if plan.device == "cpu":
+        if wish:
+            raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
+        return ()
     if wish in (None, "all"):
         return facts.gpus
     by_index = {str(gpu.index): gpu for gpu in facts.gpus}

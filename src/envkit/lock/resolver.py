@@ -34,8 +34,9 @@ def resolve(environment: MatrixEnvironment, *, upgrade: bool = False) -> Lock:
     """
     old = None if upgrade else load_lock(environment)
     moment = old.exclude_newer if old else datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:00:00Z")
-    body = _compile(environment, requirements(environment), moment, prefer=old.body if old else "")
-    build = _compile(environment, "\n".join([*environment.build_requires, ""]), moment, prefer="")
+    bounds = constraints(environment)
+    body = _compile(environment, requirements(environment), bounds, moment, prefer=old.body if old else "")
+    build = _compile(environment, "\n".join([*environment.build_requires, ""]), "", moment, prefer="")
     version = process.run([*uv_command(), "--version"]).stdout.split()[1]
     return Lock(environment.name, inputs_hash(environment), moment, f"uv {version}", body, build)
 
@@ -47,12 +48,12 @@ def write_lock(environment: MatrixEnvironment, lock: Lock) -> None:
     write_file(lock_path(environment), lock.text())
 
 
-def _compile(environment: MatrixEnvironment, wanted: str, moment: str, prefer: str) -> str:
+def _compile(environment: MatrixEnvironment, wanted: str, bounds: str, moment: str, prefer: str) -> str:
     with tempfile.TemporaryDirectory(prefix="envkit-lock-") as folder:
         # A folder of its own: uv would take settings from a pyproject.toml of whatever project the user stands in.
         where = Path(folder)
         (where / "requirements.in").write_text(wanted)
-        (where / "constraints.txt").write_text(constraints(environment))
+        (where / "constraints.txt").write_text(bounds)
         (where / "requirements.lock").write_text(prefer)
         done = process.run(
             [
