@@ -35,12 +35,27 @@ def lock_command(
     """
     matrix = load_matrix(overlay)
     chosen = [matrix.environment(name) for name in environments] or matrix.environments()
-    if check:
-        report = [_checked(each) for each in chosen]
-    else:
-        report = [_locked(each, upgrade=upgrade, write=not dry_run) for each in chosen]
+    report = _checked_all(chosen) if check else [_locked(each, upgrade=upgrade, write=not dry_run) for each in chosen]
     if as_json:
         print_json(report)
+
+
+def _checked_all(environments: list[MatrixEnvironment]) -> list[dict[str, object]]:
+    """A row for each; raises `StaleLockError` that names every one which is not fresh."""
+    rows, stale = [], []
+    for environment in environments:
+        try:
+            rows.append(_checked(environment))
+        except StaleLockError as error:
+            stale.append(error)
+    if len(stale) > 1:
+        details = "\n".join(error.message for error in stale)
+        raise StaleLockError(
+            f"{len(stale)} of {len(environments)} locks are not fresh", details=details, hint="run `envkit lock`"
+        )
+    if stale:
+        raise stale[0]
+    return rows
 
 
 def _checked(environment: MatrixEnvironment) -> dict[str, object]:
