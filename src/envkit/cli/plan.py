@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from envkit.cli.console import json_option, matrix_option, print_json
+from envkit.errors import UsageError
+from envkit.host.facts import HostFacts
 from envkit.host.probes import probe_host
 from envkit.matrix.load import load_matrix
 from envkit.matrix.plan import DeviceWish, Plan, make_plan
@@ -25,15 +29,28 @@ environment_option = click.option("--env", "environment", metavar="ENVIRONMENT",
 @click.argument("framework")
 @environment_option
 @device_option
+@click.option(
+    "--facts",
+    "described",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Plan for another machine: what `envkit host --json` printed there; - reads stdin.",
+)
 @json_option
 @matrix_option
 def plan_command(
-    framework: str, environment: str | None, device: DeviceWish, as_json: bool, overlay: Path | None
+    framework: str,
+    environment: str | None,
+    device: DeviceWish,
+    described: Path | None,
+    as_json: bool,
+    overlay: Path | None,
 ) -> None:
     """Show which environment of FRAMEWORK fits this machine, and why every other one was passed over."""
     matrix = load_matrix(overlay)
     matrix.framework(framework)
-    plan = make_plan(matrix, framework, probe_host(), device=device, environment=environment)
+    facts = _read_facts(described) if described else probe_host()
+    plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     if as_json:
         print_json(plan_json(plan))
         return
@@ -41,6 +58,20 @@ def plan_command(
     for name, reasons in plan.rejected:
         for reason in reasons:
             click.echo(f"  not {name}: {reason}")
+
+
+def _read_facts(path: Path) -> HostFacts:
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return msgspec.json.decode(data, type=HostFacts)
+    except OSError as error:
+        raise UsageError(
+            f"the facts cannot be read: {path}: {error.strerror}", hint="`envkit host --json` makes them"
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"not the facts of a machine: {path}: {error}", hint="`envkit host --json` makes them"
+        ) from error
 
 
 def plan_json(plan: Plan) -> dict[str, object]:
