@@ -24,16 +24,18 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
     workspace = launch.mounts[0].source
     framework = environment.framework
     seeds = environment.home / "images" / framework.name / "workspace"
+    new: list[Path] = []
     try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        owner = workspace.stat()
         for mount in launch.mounts:
-            mount.source.mkdir(parents=True, exist_ok=True)
-        empty = []
+            _make_folder(mount.source, owner)
         for name in framework.workspace:
             folder = workspace / name
-            folder.mkdir(exist_ok=True)
-            if not any(folder.iterdir()) and (seeds / name).is_dir():
-                empty.append(name)
-        return [_copy(source, workspace / name) for name in empty for source in sorted((seeds / name).iterdir())]
+            if (seeds / name).is_dir() and not (folder.exists() and any(folder.iterdir())):
+                new += _seed(seeds / name, folder, owner)
+            else:
+                _make_folder(folder, owner)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(
             f"not a folder: {error.filename}", hint="choose another place with `--workspace DIR`"
@@ -43,6 +45,7 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
             f"the workspace cannot be written to: {error.filename}",
             hint="choose another place with `--workspace DIR`",
         ) from error
+    return new
 
 
 def cache_folder(name: str, cache: Cache) -> Path:
@@ -53,7 +56,28 @@ def cache_folder(name: str, cache: Cache) -> Path:
     return usual if usual.is_dir() else envkit_home() / "cache" / name
 
 
-def _copy(source: Path, folder: Path) -> Path:
-    staging = folder / f".{source.name}.new"
-    shutil.copyfile(source, staging)
-    return staging.replace(folder / source.name)
+def _seed(seeds: Path, folder: Path, owner: os.stat_result) -> list[Path]:
+    """The files of `seeds`, now in `folder`: all of them or, after an interruption, none."""
+    staging = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(seeds, staging)
+    for path in (staging, *staging.rglob("*")):
+        _give(path, owner)
+    if folder.exists():
+        folder.rmdir()
+    staging.rename(folder)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _make_folder(folder: Path, owner: os.stat_result) -> None:
+    """Makes the folder where it is missing, for the workspace's owner: apps run as that user."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
+    _give(folder, owner)
+
+
+def _give(path: Path, owner: os.stat_result) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
