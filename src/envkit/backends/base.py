@@ -105,7 +105,7 @@ class Instance(Struct, frozen=True):
     backend: BackendName
     status: Status
     started: str
-    """RFC 3339, UTC."""
+    """RFC 3339, UTC, to the millisecond."""
     url: str | None = None
     exit_status: int | None = None
 

@@ -236,7 +236,7 @@ def _instance(container: Container) -> Instance:
         environment=labels.get("environment", ""),
         backend="docker",
         status="running" if running else "exited",
-        started=re.sub(r"\.\d+", "", container.attrs["Created"]),
+        started=re.sub(r"(\.\d{3})\d+", r"\1", container.attrs["Created"]),
         url=labels.get("url") or None,
         exit_status=None if running else state["ExitCode"],
     )

@@ -115,7 +115,7 @@ class VenvBackend:
             framework=launch.environment.framework.name,
             app=launch.app,
             environment=launch.environment.name,
-            started=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             url=launch.url,
             argv=self._argv(launch),
         )

@@ -18,7 +18,7 @@ def ps_command(as_json: bool) -> None:
         print_json([msgspec.to_builtins(each) for each in instances])
     elif instances:
         print_table(
-            ["Name", "App", "Environment", "Backend", "Status", "URL", "Started"],
+            ["Name", "App", "Environment", "Backend", "Status", "URL", "Started (UTC)"],
             [
                 [
                     each.name,
@@ -27,7 +27,7 @@ def ps_command(as_json: bool) -> None:
                     each.backend,
                     each.status if each.exit_status is None else f"{each.status} ({each.exit_status})",
                     (each.url or "") if each.status == "running" else "",
-                    each.started,
+                    each.started.replace("T", " ")[:19],
                 ]
                 for each in instances
             ],

@@ -12,7 +12,16 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envkit.errors import MatrixError, UsageError
-from envkit.matrix.schema import BaseImage, Environment, Framework, MatrixFile, Mirror, TorchStack, Variant
+from envkit.matrix.schema import (
+    STACK_PACKAGES,
+    BaseImage,
+    Environment,
+    Framework,
+    MatrixFile,
+    Mirror,
+    TorchStack,
+    Variant,
+)
 from envkit.matrix.source import Source
 from envkit.share import overlay_file, share_root
 
@@ -174,19 +183,25 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
                 ("variants", name, "cuda"),
                 f"no driver is known for CUDA {variant.cuda}: add it under `drivers`",
             )
-    for name, stack in file.torch_stacks.items():
-        if stack.variant not in file.variants:
-            source.fault(("torch_stacks", name, "variant"), f"unknown variant: {stack.variant}")
-        elif file.variants[stack.variant].cuda and not (stack.torch and stack.capabilities):
-            lacks = "capabilities" if stack.torch else "torch"
-            source.fault(
-                ("torch_stacks", name), f"the key `{lacks}` is missing: the variant {stack.variant} carries CUDA"
-            )
+    for name in file.torch_stacks:
+        _check_stack(name, file, source)
     for number, text in enumerate(file.build_requires):
         if not _is_exact(text):
             source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")
     for name in file.environments:
         _check_environment(name, file, frameworks, source)
+
+
+def _check_stack(name: str, file: MatrixFile, source: Source) -> None:
+    stack = file.torch_stacks[name]
+    if stack.variant not in file.variants:
+        source.fault(("torch_stacks", name, "variant"), f"unknown variant: {stack.variant}")
+    elif file.variants[stack.variant].cuda:
+        for key in (*STACK_PACKAGES, "capabilities"):
+            if not getattr(stack, key):
+                source.fault(
+                    ("torch_stacks", name), f"the key `{key}` is missing: the variant {stack.variant} carries CUDA"
+                )
 
 
 def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:

@@ -37,8 +37,8 @@ def make_plan(
 ) -> Plan:
     """The newest environment of `framework` that fits; a named `environment` is judged and not replaced.
 
-    On the CPU, one that carries no CUDA goes before every one that does. A GPU is never given up in silence: `auto` means the CPU only where there is no GPU at all. Raises `NoPlanError`
-    with the reasons, `UsageError` for unknown names.
+    On the CPU, one that carries no CUDA goes before those that do. A GPU is never given up in silence: `auto` means
+    the CPU only where there is no GPU at all. Raises `NoPlanError` with the reasons, `UsageError` for unknown names.
     """
     chosen = _choose_device(matrix, framework, facts, device)
     candidates = matrix.environments(framework)

@@ -24,6 +24,9 @@ Url = Annotated[
     Meta(pattern=r"^(https?|file)://[^\s]+$", description="an address, such as `https://example.com/simple`"),
 ]
 
+STACK_PACKAGES = ("torch", "torchvision", "torchaudio", "triton")
+"""What a torch stack pins; a variant with CUDA needs all of them, since no package's metadata holds them together."""
+
 
 class Driver(Struct, frozen=True, forbid_unknown_fields=True):
     """What a CUDA major version asks of the driver."""
@@ -57,8 +60,7 @@ class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def pins(self) -> list[str]:
         """The stack as requirements, for the resolver."""
-        names = ("torch", "torchvision", "torchaudio", "triton")
-        return [f"{name}=={version}" for name in names if (version := getattr(self, name))]
+        return [f"{name}=={version}" for name in STACK_PACKAGES if (version := getattr(self, name))]
 
 
 class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
