@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ _REPAIRS = {
     True: "the NVIDIA Container Toolkit and `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU",
     False: "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it",
 }
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside containers, and on the host only when the user exposes an app
 
@@ -87,6 +89,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         {_url_port(each.url): each.name for each in running if each.url and each.status == "running"},
     )
 
+    secret_names = {*framework.secrets, *([app.auth.env] if app.auth else [])}
     caches = {name: cache_folder(name, cache) for name, cache in framework.caches.items()}
     seen = {name: cache_target(name) if backend.isolated else str(folder) for name, folder in caches.items()}
     mounts = [
@@ -110,9 +113,10 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         **{framework.caches[name].env: folder for name, folder in seen.items()},
         **(listen_env(app, inside, EVERYWHERE if backend.isolated else address) if inside else {}),
         **({} if backend.isolated else {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in request.gpus)}),
-        **request.env,
+        **{name: value for name, value in request.env.items() if name not in secret_names},
     }
     handed = {name: os.environ[name] for name in framework.secrets if name in os.environ}
+    handed |= {**key, **{name: value for name, value in request.env.items() if name in secret_names}}
     return Launch(
         name=_free_name(request.name, f"{framework.name}-{request.app}", {each.name for each in running}),
         app=request.app,
@@ -121,7 +125,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         argv=(*app.argv, *request.args),
         workdir=CONTAINER_WORKSPACE if backend.isolated else str(request.workspace),
         env=env,
-        secrets={**handed, **key},
+        secrets=handed,
         mounts=tuple(mounts),
         port=port,
         container_port=inside,
@@ -159,6 +163,8 @@ def _url_port(url: str) -> int:
 
 def _free_name(wish: str | None, usual: str, taken: set[str]) -> str:
     if wish:
+        if not _NAME.fullmatch(wish):
+            raise UsageError(f"not a name for an instance: {wish}", hint="use letters, digits, `-`, `_` and `.`")
         if wish in taken:
             raise UsageError(
                 f"there is an instance of that name already: {wish}", hint=f"`envkit stop {wish}` removes it"

@@ -26,8 +26,8 @@ def run_attached(
     """
     if launch.terminal:
         return backend.attend(launch)
+    _start(backend, launch)
     try:
-        backend.start(launch)
         follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
         follower.start()
         if app.health:
@@ -42,7 +42,7 @@ def run_attached(
 
 def run_detached(backend: Backend, launch: Launch, app: App) -> None:
     """Starts the app and returns once it answers; one that does not is removed, and its last lines are shown."""
-    backend.start(launch)
+    _start(backend, launch)
     if not app.health:
         return
     try:
@@ -68,6 +68,15 @@ def _wait(backend: Backend, launch: Launch, app: App) -> None:
             .strip(),
             hint="the lines above are the last that it printed",
         )
+
+
+def _start(backend: Backend, launch: Launch) -> None:
+    """A start that fails cleans up after itself; one that is interrupted is cleaned up here."""
+    try:
+        backend.start(launch)
+    except KeyboardInterrupt:
+        _end(backend, launch.name)
+        raise
 
 
 def _end(backend: Backend, name: str) -> None:

@@ -23,7 +23,7 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
     """
     workspace = launch.mounts[0].source
     framework = environment.framework
-    seeds = environment.home / "images" / framework.name / "workspace"
+    seeds = environment.framework_home / "images" / framework.name / "workspace"
     new: list[Path] = []
     try:
         workspace.mkdir(parents=True, exist_ok=True)
@@ -57,15 +57,18 @@ def cache_folder(name: str, cache: Cache) -> Path:
 
 
 def _seed(seeds: Path, folder: Path, owner: os.stat_result) -> list[Path]:
-    """The files of `seeds`, now in `folder`: all of them or, after an interruption, none."""
+    """The files of `seeds`, now in `folder`."""
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     shutil.copytree(seeds, staging)
     for path in (staging, *staging.rglob("*")):
         _give(path, owner)
-    if folder.exists():
-        folder.rmdir()
-    staging.rename(folder)
+    if folder.exists():  # empty; a link or a mount point perhaps, which stays what it is
+        for path in staging.iterdir():
+            shutil.move(path, folder / path.name)
+        staging.rmdir()
+    else:
+        staging.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

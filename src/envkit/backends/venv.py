@@ -109,7 +109,12 @@ class VenvBackend:
         """Starts a supervised process and returns at once."""
         folder = self._instance_folder(launch.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            raise BackendError(
+                f"there is an instance of that name already: {launch.name}", hint="`envkit ps` lists it"
+            ) from None
         record = Record(
             name=launch.name,
             framework=launch.environment.framework.name,

@@ -11,16 +11,16 @@ import click
 from envkit import __version__
 
 COMMANDS = {
-    "build": "Build environments as container images.",
+    "build": "Build environments as container images, with BuildKit.",
     "host": "Show the facts of this machine that plans are made from.",
     "list": "List frameworks, their apps and their environments.",
     "lock": "Resolve environments into hash-pinned locks.",
-    "logs": "Show what an instance printed.",
-    "plan": "Show which environment fits this machine, and why.",
-    "ps": "List instances.",
-    "render": "Write Dockerfiles and compose files from the matrix.",
+    "logs": "Show what the instance NAME printed.",
+    "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
+    "ps": "List instances, whatever backend runs them.",
+    "render": "Write Dockerfiles and compose files from the matrix and its locks.",
     "run": "Run an app of a framework: the main job.",
-    "stop": "Stop instances and remove them.",
+    "stop": "Stop instances and remove them; the workspace stays.",
 }
 """Each is a module of this package with a command of the same name in it; a test keeps the texts in step."""
 

@@ -92,7 +92,8 @@ def report_error(error: BaseException) -> int:
     """
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         say("interrupted")
-        return 128 + int(error.args[0] if error.args else signal.SIGINT)  # as shells have it
+        cause = error.__cause__ or error  # click makes an Abort of every interrupt
+        return 128 + int(cause.args[0] if cause.args else signal.SIGINT)  # as shells have it
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # nobody reads: keep the exit quiet
         return 0
@@ -103,7 +104,7 @@ def report_error(error: BaseException) -> int:
     if parts is None:
         raise error
     kind, status, message, details, hint = parts
-    if "--json" in sys.argv:
+    if "--json" in _own_arguments():
         extra: dict[str, Any] = {}
         if isinstance(error, NoPlanError):
             extra["rejected"] = [{"environment": name, "reasons": list(reasons)} for name, reasons in error.rejected]
@@ -125,6 +126,11 @@ def report_error(error: BaseException) -> int:
     if hint:
         say(f"\n{style('hint:', fg='cyan', bold=True)} {redact(hint)}")
     return status
+
+
+def _own_arguments() -> list[str]:
+    """What was typed for envkit: all that stands before `--`."""
+    return sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
 
 
 def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:

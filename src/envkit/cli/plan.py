@@ -46,7 +46,7 @@ def plan_command(
     as_json: bool,
     overlay: Path | None,
 ) -> None:
-    """Show which environment of FRAMEWORK fits this machine, and why every other one was passed over."""
+    """Show which environment of FRAMEWORK fits this machine, and why."""
     matrix = load_matrix(overlay)
     matrix.framework(framework)
     facts = _read_facts(described) if described else probe_host()

@@ -23,6 +23,7 @@ from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix, named
 from envkit.matrix.plan import DeviceWish, Plan, make_plan
+from envkit.process import redact
 
 if TYPE_CHECKING:
     from envkit.backends.base import Backend, Launch
@@ -89,9 +90,9 @@ def run_command(
     as_json: bool,
     overlay: Path | None,
 ) -> int:
-    """Run APP of FRAMEWORK: choose the environment, make it where it is missing, start the app, wait until it answers.
+    """Run an app of a framework: the main job.
 
-    What follows `--` goes to the app: envkit run llamafactory train -- config/demo_sft_lora.yaml
+    Chooses the environment, makes it where it is missing, starts the app, and waits until it answers. What follows `--` goes to the app: envkit run llamafactory train -- config/demo_sft_lora.yaml
     """
     matrix = load_matrix(overlay)
     spec = named(app, matrix.framework(framework).apps, f"app of {framework}")
@@ -188,7 +189,7 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
                 "ready": ready,
                 "name": launch.name,
                 "argv": list(launch.argv),
-                "env": dict(launch.env),
+                "env": {variable: redact(value) for variable, value in launch.env.items()},
                 "secrets": sorted(launch.secrets),
                 "mounts": {str(each.source): each.target for each in launch.mounts} if backend.isolated else {},
                 "workdir": launch.workdir,
@@ -202,7 +203,7 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
     click.echo(f"command      {' '.join(launch.argv)}")
     click.echo(f"in           {launch.mounts[0].source}")
     for variable, value in sorted(launch.env.items()):
-        click.echo(f"with         {variable}={value}")
+        click.echo(f"with         {variable}={redact(value)}")
     for variable in sorted(launch.secrets):
         click.echo(f"with         {variable}=(secret)")
     if launch.url:

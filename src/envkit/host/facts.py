@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Numbers = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+"""Such as a driver's version."""
 
 
 class Gpu(Struct, frozen=True):
@@ -12,7 +17,7 @@ class Gpu(Struct, frozen=True):
     name: str
     uuid: str
     memory_mib: int
-    compute_capability: str
+    compute_capability: Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+$")]
     """Such as `8.6`."""
 
 
@@ -20,8 +25,8 @@ class HostFacts(Struct, frozen=True):
     """This machine, or another one that was described; what is not known is None."""
 
     gpus: tuple[Gpu, ...] = ()
-    driver: str | None = None
-    cuda_driver: str | None = None
+    driver: Numbers | None = None
+    cuda_driver: Numbers | None = None
     """The newest CUDA that the driver supports, such as `13.0`."""
     gpu_problem: str | None = None
     """Why GPUs that are plugged in cannot be used, in one sentence."""

@@ -16,7 +16,7 @@ _BUNDLES = (
 )
 _PIP_CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
-_LOOPBACK = re.compile(r"//([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|/|$)")
+_LOOPBACK = re.compile(r"(^|//)([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|/|$)")
 _FOREIGN_SETTINGS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE", "UV_RESOLUTION",
                      "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV")  # fmt: skip
 """A user's settings for uv that would change what a lock means."""
@@ -40,7 +40,14 @@ def package_index() -> str | None:
         if os.environ.get(name):
             return os.environ[name]
     config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read([Path(each).expanduser() for each in (*_PIP_CONFIGS, os.environ.get("PIP_CONFIG_FILE", os.devnull))])
+    try:
+        config.read(
+            [Path(each).expanduser() for each in (*_PIP_CONFIGS, os.environ.get("PIP_CONFIG_FILE", os.devnull))]
+        )
+    except configparser.Error as error:
+        raise BackendError(
+            f"pip's configuration cannot be read: {error}", hint="`pip config debug` shows where it is"
+        ) from error
     return config.get("global", "index-url", fallback=None)
 
 
@@ -57,7 +64,7 @@ def split_proxies() -> tuple[dict[str, str], list[str]]:
     """
     names = (spelling for name in _PROXIES for spelling in (name, name.lower()) if os.environ.get(spelling))
     found = {name: os.environ[name] for name in names}
-    dropped = [name for name, value in found.items() if is_loopback(value)]
+    dropped = [name for name, value in found.items() if name.upper() != "NO_PROXY" and is_loopback(value)]
     return {name: value for name, value in found.items() if name not in dropped}, dropped
 
 

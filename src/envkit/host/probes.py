@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from envkit.host.facts import Gpu, HostFacts
@@ -22,10 +23,12 @@ def probe_host() -> HostFacts:
     except pynvml.NVMLError as error:
         return HostFacts(gpu_problem=f"its driver does not answer: {error}" if _nvidia_hardware() else None)
     try:
+        gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
         return HostFacts(
-            gpus=tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())),
-            driver=_text(pynvml.nvmlSystemGetDriverVersion()),
+            gpus=gpus,
+            driver=_numbers(_text(pynvml.nvmlSystemGetDriverVersion())),
             cuda_driver=_cuda(pynvml.nvmlSystemGetCudaDriverVersion_v2()),
+            gpu_problem="its driver does not see it" if not gpus and _nvidia_hardware() else None,
         )
     except pynvml.NVMLError as error:
         return HostFacts(gpu_problem=f"its driver does not describe it: {error}")
@@ -49,6 +52,12 @@ def _gpu(index: int) -> Gpu:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _numbers(text: str) -> str | None:
+    """The version without what a vendor hung on to it."""
+    match = re.match(r"[0-9]+(\.[0-9]+)*", text)
+    return match[0] if match else None
 
 
 def _cuda(number: int) -> str:

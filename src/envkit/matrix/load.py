@@ -13,7 +13,6 @@ from packaging.version import Version
 
 from envkit.errors import MatrixError, UsageError
 from envkit.matrix.schema import (
-    STACK_PACKAGES,
     BaseImage,
     Environment,
     Framework,
@@ -46,6 +45,8 @@ class MatrixEnvironment:
     build_requires: tuple[str, ...]
     home: Path
     """The folder whose `images/` holds its generated files."""
+    framework_home: Path
+    """The folder whose `images/` describes its framework."""
 
     @cached_property
     def version(self) -> str:
@@ -95,6 +96,7 @@ class Matrix:
             torch_layer=tuple(self.file.torch_layer),
             build_requires=tuple(self.file.build_requires),
             home=self.homes[name],
+            framework_home=self.homes[entry.framework],
         )
 
     def environments(self, framework: str | None = None) -> list[MatrixEnvironment]:
@@ -197,7 +199,7 @@ def _check_stack(name: str, file: MatrixFile, source: Source) -> None:
     if stack.variant not in file.variants:
         source.fault(("torch_stacks", name, "variant"), f"unknown variant: {stack.variant}")
     elif file.variants[stack.variant].cuda:
-        for key in (*STACK_PACKAGES, "capabilities"):
+        for key in ("torch", "capabilities"):
             if not getattr(stack, key):
                 source.fault(
                     ("torch_stacks", name), f"the key `{key}` is missing: the variant {stack.variant} carries CUDA"
@@ -239,4 +241,7 @@ def _is_requirement(text: str) -> bool:
 
 
 def _is_exact(text: str) -> bool:
-    return _is_requirement(text) and [pin.operator for pin in Requirement(text).specifier] == ["=="]
+    if not _is_requirement(text):
+        return False
+    pins = list(Requirement(text).specifier)
+    return [pin.operator for pin in pins] == ["=="] and not pins[0].version.endswith(".*")

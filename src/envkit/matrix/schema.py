@@ -24,9 +24,6 @@ Url = Annotated[
     Meta(pattern=r"^(https?|file)://[^\s]+$", description="an address, such as `https://example.com/simple`"),
 ]
 
-STACK_PACKAGES = ("torch", "torchvision", "torchaudio", "triton")
-"""What a torch stack pins; a variant with CUDA needs all of them, since no package's metadata holds them together."""
-
 
 class Driver(Struct, frozen=True, forbid_unknown_fields=True):
     """What a CUDA major version asks of the driver."""
@@ -50,9 +47,10 @@ class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     variant: Name
     source: Text
     torch: VersionText | None = None
-    """Absent, with its companions: the environments on this stack do without torch."""
+    """Absent: the environments on this stack do without torch, and without its companions."""
     torchvision: VersionText | None = None
     torchaudio: VersionText | None = None
+    """Absent where no release belongs to this torch (2.15 has none): better none than one of another CUDA."""
     triton: VersionText | None = None
     capabilities: list[Capability] = field(default_factory=list)
     """The compute capabilities that its wheels carry code for; none in a variant without CUDA."""
@@ -60,7 +58,8 @@ class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def pins(self) -> list[str]:
         """The stack as requirements, for the resolver."""
-        return [f"{name}=={version}" for name in STACK_PACKAGES if (version := getattr(self, name))]
+        names = ("torch", "torchvision", "torchaudio", "triton")
+        return [f"{name}=={version}" for name in names if (version := getattr(self, name))]
 
 
 class Constraint(Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,13 +38,18 @@ class Source:
         except (OSError, UnicodeDecodeError) as error:
             self.faults.append(f"{path}: cannot be read: {error}")
             return None
-        except yaml.MarkedYAMLError as error:
-            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-            self.faults.append(f"{path}{line}: not YAML: {error.problem}")
+        except yaml.YAMLError as error:
+            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+            line = f":{mark.line + 1}" if mark else ""
+            self.faults.append(f"{path}{line}: not YAML: {problem or getattr(error, 'reason', error)}")
             return None
         before = len(self.faults)
         self._places[path] = {(): 1}
-        data = {} if node is None else self._plain(node, path, ())
+        try:
+            data = {} if node is None else self._plain(node, path, ())
+        except RecursionError:
+            self.faults.append(f"{path}: not a tree: an alias leads back to what it stands in")
+            return None
         value = self._convert(data, shape, path, ())
         return value if len(self.faults) == before else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _jinja(home: Path) -> Environment:
-    """Templates from the tree that an environment belongs to, then envkit's own."""
+    """Templates from the tree that a framework belongs to, then envkit's own."""
     jinja = Environment(
         loader=FileSystemLoader([home / "images", share_root() / "images"]),
         undefined=StrictUndefined,
@@ -27,19 +28,26 @@ def _jinja(home: Path) -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  # Dockerfiles and YAML, not HTML
     )
-    jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    jinja.filters["json"] = _json
+    jinja.filters["compose"] = lambda value: _json(value).replace("$", "$$")  # a `$` of compose's own begins a variable
+    jinja.filters["command_line"] = lambda argv: shlex.join(argv).replace("$", "$$") + " ${ENVKIT_ARGS:-}"
     return jinja
+
+
+def _json(value: object) -> str:
+    """JSON, which is YAML and Dockerfile syntax too."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def render_dockerfile(environment: MatrixEnvironment, lock: Lock) -> str:
     """The environment's Dockerfile, by the framework's own template where it has one."""
     names = [f"{environment.framework.name}/Dockerfile.j2", "base.Dockerfile.j2"]
-    return _jinja(environment.home).select_template(names).render(dockerfile_context(environment, lock))
+    return _jinja(environment.framework_home).select_template(names).render(dockerfile_context(environment, lock))
 
 
 def render_compose(environment: MatrixEnvironment) -> str:
     """The compose file of the environment's framework."""
-    return _jinja(environment.home).get_template("compose.yaml.j2").render(compose_context(environment))
+    return _jinja(environment.framework_home).get_template("compose.yaml.j2").render(compose_context(environment))
 
 
 def build_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, str]:
