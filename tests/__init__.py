@@ -1,0 +1,1 @@
+"""The tests: see `./dev test`."""

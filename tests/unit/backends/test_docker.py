@@ -1,0 +1,110 @@
+"""What the Docker backend makes of an engine's words; a real engine is in tests/integration."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from docker.errors import APIError, DockerException
+
+from envkit.backends.base import Recipe, Silent
+from envkit.backends.docker import DockerBackend
+from envkit.errors import BackendError, BuildError
+
+
+def engine(**answers: Any) -> DockerBackend:
+    """A backend whose engine gives these answers; an exception is raised."""
+
+    def give(answer: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    backend = DockerBackend()
+    client = SimpleNamespace(**{name: lambda answer=answer: give(answer) for name, answer in answers.items()})
+    backend.__dict__["_client"] = client
+    return backend
+
+
+# The engine -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (True, None),
+        (
+            DockerException("Error while fetching server API version: ('Connection aborted.', PermissionError(13, 'x'))"),
+            "you may not talk to the Docker engine (permission denied on its socket)",
+        ),
+        (
+            DockerException("Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'x'))"),
+            "no Docker engine answers",
+        ),
+        (requests.exceptions.ConnectionError("[Errno 111] Connection refused"), "no Docker engine answers"),
+        (DockerException("something else"), "something else"),
+    ],
+)  # fmt: skip
+def test_why_an_engine_cannot_be_used(answer: Any, problem: str | None) -> None:
+    assert engine(ping=answer).problem() == problem
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("PermissionError", "`sudo usermod -aG docker $USER`, then log in again; or use `--backend venv`"),
+        ("FileNotFoundError", "start the engine (`sudo systemctl start docker`), or use `--backend venv`"),
+    ],
+)
+def test_a_build_without_an_engine_says_how_to_get_one(recipe: Recipe, words: str, hint: str) -> None:
+    with pytest.raises(BackendError, match=r"^Docker cannot be used: ") as caught:
+        engine(ping=DockerException(words)).make(recipe, Silent())
+
+    assert caught.value.hint == hint
+    assert caught.value.exit_code == 7
+
+
+def test_a_build_that_fails_names_image_step_and_words(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stream(argv: list[str], feed: Any, *, env: dict[str, str]) -> int:
+        for line in ("#7 [packages 2/3] RUN x", "#7 0.1 out of luck", "#7 ERROR: exit code: 1"):
+            feed(line)
+        assert env["DOCKER_BUILDKIT"] == "1"
+        return 1
+
+    monkeypatch.setattr("envkit.backends.docker.build_command", lambda: ["docker", "build"])
+    monkeypatch.setattr("envkit.process.stream", stream)
+
+    with pytest.raises(BuildError) as caught:
+        engine(ping=True).make(recipe, Silent())
+
+    assert caught.value.message == "building envkit/demo:2.1.0-cu130 failed at step packages 2/3"
+    assert caught.value.details == "out of luck\nERROR: exit code: 1"
+    assert caught.value.exit_code == 8
+
+
+# GPUs -----------------------------------------------------------------------------------------------------------------
+
+CDI = [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}, {"Source": "cdi", "ID": "vendor.com/net=0"}]
+
+
+@pytest.mark.parametrize(
+    ("info", "problem"),
+    [
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, None),
+        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": CDI}, None),
+        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": CDI[1:]}, "this Docker engine has neither the nvidia runtime nor CDI devices"),
+        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": None}, "this Docker engine has neither the nvidia runtime nor CDI devices"),
+        ({}, "this Docker engine has neither the nvidia runtime nor CDI devices"),
+    ],
+)  # fmt: skip
+def test_whether_an_engine_can_hand_over_a_gpu(info: dict[str, Any], problem: str | None) -> None:
+    assert engine(info=info).gpu_problem() == problem
+
+
+def test_an_engine_that_refuses_is_an_error_for_the_reader() -> None:
+    refusal = APIError("500 Server Error", explanation="the disk is on fire")
+
+    with pytest.raises(BackendError, match=r"^the Docker engine refused: the disk is on fire$"):
+        engine(info=refusal).gpu_problem()

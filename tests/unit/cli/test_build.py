@@ -1,0 +1,51 @@
+"""`envkit build`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envkit.lock.lockfile import lock_path
+
+if TYPE_CHECKING:
+    from envkit.matrix.load import Matrix
+    from tests.unit.cli.conftest import Envkit, Machine
+
+
+def test_what_is_missing_is_built_and_what_is_there_is_not(envkit: Envkit, machine: Machine) -> None:
+    first = envkit("build", "demo-cu130", "solo-cu130", "--json")
+    second = envkit("build", "demo-cu130", "--json")
+    forced = envkit("build", "demo-cu130", "--force", "--json")
+
+    assert [each["built"] for each in (*first.data, *second.data, *forced.data)] == [True, True, False, True]
+    assert first.data[0] == {"environment": "demo-cu130", "image": "envkit/demo:2.1.0-cu130", "built": True}
+    assert second.err == "envkit/demo:2.1.0-cu130 is there and fresh\n"
+    assert [each.environment.name for each in machine.docker.made] == ["demo-cu130", "solo-cu130", "demo-cu130"]
+
+
+def test_base_image_and_mirror_reach_the_backend(envkit: Envkit, machine: Machine) -> None:
+    envkit("build", "demo-cu130", "--base-image", "mine:1", "--mirror", "near")
+
+    assert machine.docker.made[0].base_image == "mine:1"
+    assert machine.docker.made[0].mirror is not None
+    assert machine.docker.made[0].mirror.index == "https://index.example/simple"
+
+
+def test_a_dry_run_builds_nothing(envkit: Envkit, machine: Machine) -> None:
+    result = envkit("build", "demo-cu130", "--dry-run", "--json")
+
+    assert result.err == "would build envkit/demo:2.1.0-cu130\n"
+    assert result.data[0]["built"] is False
+    assert machine.docker.made == []
+
+
+def test_nothing_is_built_before_every_name_and_lock_was_looked_at(
+    envkit: Envkit, machine: Machine, matrix: Matrix
+) -> None:
+    assert envkit("build", "demo-cu130", "demo-cu99").status == 2
+    lock_path(matrix.environment("demo-cu124")).unlink()
+    assert envkit("build", "demo-cu130", "demo-cu124").status == 6
+    assert envkit("build", "demo-cu130", "--mirror", "nera").err == (
+        "error: unknown mirror: nera\n\nhint: did you mean `near`?\n"
+    )
+    assert envkit("build").status == 2
+    assert machine.docker.made == []

@@ -1,0 +1,131 @@
+"""`envkit plan`."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envkit.host.facts import Gpu, HostFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Envkit, Machine
+
+T4 = HostFacts((Gpu(0, "Tesla T4", "GPU-0", 15360, "7.5"),), driver="535.54.03")
+
+
+def test_a_plan_with_the_reasons_against_the_others(envkit: Envkit, machine: Machine) -> None:
+    machine.facts = T4
+
+    result = envkit("plan", "demo")
+
+    assert (result.status, result.err) == (0, "")
+    assert result.out == (
+        "demo-cu124 on the GPU\n"
+        "  not demo-cu130: driver 535.54.03 is older than 580.65.06, which CUDA 13.0 needs\n"
+        "  not demo-cpu: the variant cpu carries no CUDA: it runs on a CPU\n"
+    )
+
+
+def test_json(envkit: Envkit, machine: Machine) -> None:
+    machine.facts = T4
+
+    assert envkit("plan", "demo", "--json").data == {
+        "framework": "demo",
+        "environment": "demo-cu124",
+        "variant": "cu124",
+        "device": "gpu",
+        "rejected": [
+            {
+                "environment": "demo-cu130",
+                "reasons": ["driver 535.54.03 is older than 580.65.06, which CUDA 13.0 needs"],
+            },
+            {"environment": "demo-cpu", "reasons": ["the variant cpu carries no CUDA: it runs on a CPU"]},
+        ],
+        "warnings": [],
+    }
+
+
+def test_no_plan_has_the_same_reasons_in_text_and_json(envkit: Envkit, machine: Machine) -> None:
+    machine.facts = T4
+
+    text, as_json = envkit("plan", "solo"), envkit("plan", "solo", "--json")
+
+    assert text.status == as_json.status == 4
+    reason = "driver 535.54.03 is older than 580.65.06, which CUDA 13.0 needs"
+    assert text.err == (
+        "error: no environment of solo runs on this machine's GPU\n"
+        f"  solo-cu130: {reason}\n"
+        "\nhint: update the NVIDIA driver, or try `--device cpu`\n"
+    )
+    assert as_json.data["error"]["rejected"] == [{"environment": "solo-cu130", "reasons": [reason]}]
+
+
+def test_a_broken_driver_is_no_reason_for_the_cpu(envkit: Envkit, machine: Machine) -> None:
+    machine.facts = HostFacts(gpu_problem="its driver does not answer: Driver Not Loaded")
+
+    assert envkit("plan", "demo").status == 4
+    assert envkit("plan", "demo", "--device", "cpu").out.startswith("demo-cpu on the CPU\n")
+
+
+def test_options(envkit: Envkit) -> None:
+    assert envkit("plan", "demo", "--env", "demo-cu124").out == "demo-cu124 on the CPU\n"
+    assert envkit("plan", "demo", "--device", "gpu").status == 4
+    assert envkit("plan", "demo", "--device", "tpu").status == 2
+    assert envkit("plan", "dmo").err == "error: unknown framework: dmo\n\nhint: did you mean `demo`?\n"
+
+
+# Another machine's facts ----------------------------------------------------------------------------------------------
+
+
+def test_a_plan_for_another_machine(envkit: Envkit, machine: Machine, tmp_path: Path) -> None:
+    machine.facts = T4
+    file = tmp_path / "facts.json"
+    file.write_text(envkit("host", "--json").out)
+    machine.facts = HostFacts()
+
+    assert envkit("plan", "demo", "--facts", str(file)).out.startswith("demo-cu124 on the GPU\n")
+    assert envkit("plan", "demo").out.startswith("demo-cpu on the CPU\n")
+
+
+def test_facts_from_stdin(envkit: Envkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b'{"gpus": [{"index": 0, "name": "x", "uuid": "x", "memory_mib": 1, "compute_capability": "12.0"}]}'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+    assert envkit("plan", "demo", "--facts", "-").out.startswith("demo-cu130 on the GPU\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "the facts cannot be read: FILE: No such file or directory"),
+        ("", "not the facts of a machine: FILE: Input data was truncated"),
+        ('{"driver": 580}', "not the facts of a machine: FILE: Expected `str | null`, got `int` - at `$.driver`"),
+    ],
+)
+def test_facts_that_are_none(envkit: Envkit, tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "facts.json"
+    if text is not None:
+        file.write_text(text)
+
+    result = envkit("plan", "demo", "--facts", str(file))
+
+    assert result.status == 2
+    assert result.err == f"error: {message.replace('FILE', str(file))}\n\nhint: `envkit host --json` makes them\n"
+
+
+GPU = '{"index": 0, "name": "x", "uuid": "x", "memory_mib": 1, "compute_capability": "%s"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"driver": "unknown", "gpus": [%s]}' % GPU % "8.6", '{"gpus": [%s]}' % GPU % "86"],  # noqa: UP031
+)
+def test_facts_that_cannot_be(envkit: Envkit, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text(text)
+
+    assert envkit("plan", "demo", "--facts", str(file)).status == 2

@@ -1,0 +1,226 @@
+"""A framework and a machine become a plan, or the reasons why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envkit.errors import NoPlanError, UsageError
+from envkit.host.facts import Gpu, HostFacts
+from envkit.matrix.plan import DeviceWish, make_plan
+
+if TYPE_CHECKING:
+    from envkit.matrix.load import Matrix
+
+MODELS = {
+    "K80": ("Tesla K80", "3.7"),
+    "P100": ("Tesla P100-PCIE-16GB", "6.0"),
+    "V100": ("Tesla V100-SXM2-16GB", "7.0"),
+    "T4": ("Tesla T4", "7.5"),
+    "3090": ("NVIDIA GeForce RTX 3090", "8.6"),
+    "4090": ("NVIDIA GeForce RTX 4090", "8.9"),
+    "H200": ("NVIDIA H200", "9.0"),
+    "5090": ("NVIDIA GeForce RTX 5090", "12.0"),
+}
+OLD_CARRIES = "torch 2.6.0 carries 6.0, 7.0, 7.5, 8.0, 8.6, 9.0"
+NEW_CARRIES = "torch 2.11.0 carries 7.5, 8.0, 8.6, 9.0, 10.0, 12.0"
+NO_CUDA = ("demo-cpu", ("the variant cpu carries no CUDA: it runs on a CPU",))
+
+
+def machine(models: str = "", driver: str | None = None, problem: str | None = None) -> HostFacts:
+    gpus = [
+        Gpu(index, MODELS[model][0], f"GPU-{index}", 24576, MODELS[model][1])
+        for index, model in enumerate(models.split())
+    ]
+    return HostFacts(tuple(gpus), driver=driver, gpu_problem=problem)
+
+
+def too_old(driver: str, least: str, cuda: str) -> str:
+    return f"driver {driver} is older than {least}, which CUDA {cuda} needs"
+
+
+def lacks(model: str, carries: str) -> str:
+    return f"{MODELS[model][0]} has compute capability {MODELS[model][1]}; {carries}"
+
+
+# What fits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("models", "driver", "environment", "against_others"),
+    [
+        ("3090", "580.65.06", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),
+        ("3090", "580.65.05", "demo-cu124", {"demo-cu130": (too_old("580.65.05", "580.65.06", "13.0"),)}),
+        ("3090", "535.183.01", "demo-cu124", {"demo-cu130": (too_old("535.183.01", "580.65.06", "13.0"),)}),
+        ("3090", "525.60.13", "demo-cu124", {"demo-cu130": (too_old("525.60.13", "580.65.06", "13.0"),)}),
+        ("V100", "580.82.07", "demo-cu124", {"demo-cu130": (lacks("V100", NEW_CARRIES),)}),
+        (
+            "V100",
+            "535.54.03",
+            "demo-cu124",
+            {"demo-cu130": (too_old("535.54.03", "580.65.06", "13.0"), lacks("V100", NEW_CARRIES))},
+        ),
+        ("5090", "580.82.07", "demo-cu130", {"demo-cu124": (lacks("5090", OLD_CARRIES),)}),
+        ("T4", "580.82.07", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),
+        ("4090", "1000.1", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),  # not as text: 1000 > 580
+        ("H200", None, "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),  # an unknown driver stops nobody
+        ("T4 V100", "580.82.07", "demo-cu124", {"demo-cu130": (lacks("V100", NEW_CARRIES),)}),
+        ("3090 3090", "580.82.07", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),
+    ],
+)
+def test_a_machine_gets_the_newest_environment_that_fits(
+    matrix: Matrix, models: str, driver: str | None, environment: str, against_others: dict[str, tuple[str, ...]]
+) -> None:
+    plan = make_plan(matrix, "demo", machine(models, driver))
+
+    assert (plan.environment.name, plan.device) == (environment, "gpu")
+    assert plan.rejected == (*against_others.items(), NO_CUDA)
+
+
+@pytest.mark.parametrize(
+    ("models", "driver", "against"),
+    [
+        (
+            "3090",
+            "470.82.01",
+            {
+                "demo-cu130": [too_old("470.82.01", "580.65.06", "13.0")],
+                "demo-cu124": [too_old("470.82.01", "525.60.13", "12.4")],
+            },
+        ),
+        (
+            "5090",
+            "570.86.10",
+            {
+                "demo-cu130": [too_old("570.86.10", "580.65.06", "13.0")],
+                "demo-cu124": [lacks("5090", OLD_CARRIES)],
+            },
+        ),
+        (
+            "K80 5090",
+            "580.82.07",
+            {
+                "demo-cu130": [lacks("K80", NEW_CARRIES)],
+                "demo-cu124": [lacks("K80", OLD_CARRIES), lacks("5090", OLD_CARRIES)],
+            },
+        ),
+        (
+            "V100 5090",
+            "580.82.07",
+            {"demo-cu130": [lacks("V100", NEW_CARRIES)], "demo-cu124": [lacks("5090", OLD_CARRIES)]},
+        ),
+    ],
+)
+def test_a_gpu_that_nothing_fits_is_an_error_and_never_the_cpu(
+    matrix: Matrix, models: str, driver: str, against: dict[str, list[str]]
+) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", machine(models, driver))
+
+    error = caught.value
+    assert error.message == "no environment of demo runs on this machine's GPU"
+    assert error.rejected == (*((name, tuple(reasons)) for name, reasons in against.items()), NO_CUDA)
+    assert error.details == "\n".join(f"{name}: {each}" for name, reasons in error.rejected for each in reasons)
+    assert error.hint == "update the NVIDIA driver, or try `--device cpu`"
+    assert error.exit_code == 4
+
+
+def test_two_gpus_of_one_model_are_one_reason(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", machine("V100 V100 V100", "580.82.07"))
+
+    assert dict(plan.rejected)["demo-cu130"] == (lacks("V100", NEW_CARRIES),)
+
+
+def test_a_later_minor_capability_runs_what_an_earlier_one_does_and_not_the_other_way_round(matrix: Matrix) -> None:
+    earlier = HostFacts((Gpu(0, "A GPU", "GPU-0", 1, "12.1"),), driver="580.82.07")
+    later = HostFacts((Gpu(0, "A GPU", "GPU-0", 1, "7.2"),), driver="580.82.07")
+
+    assert make_plan(matrix, "demo", earlier).environment.name == "demo-cu130"
+    assert make_plan(matrix, "demo", later).environment.name == "demo-cu124"
+
+
+# The device -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_gpu_the_environment_for_the_cpu_goes_first(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", machine())
+
+    assert (plan.environment.name, plan.device) == ("demo-cpu", "cpu")
+    assert plan.rejected == (
+        ("demo-cu130", ("demo-cpu is made for the CPU",)),
+        ("demo-cu124", ("demo-cpu is made for the CPU",)),
+    )
+
+
+def test_a_named_environment_with_cuda_runs_on_the_cpu_too(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", machine(), environment="demo-cu124")
+
+    assert (plan.environment.name, plan.device, plan.rejected) == ("demo-cu124", "cpu", ())
+
+
+@pytest.mark.parametrize("facts", [machine("5090", "470.82.01"), machine("3090", "580.82.07"), machine(problem="x")])
+def test_the_cpu_is_taken_where_it_is_asked_for(matrix: Matrix, facts: HostFacts) -> None:
+    plan = make_plan(matrix, "demo", facts, device="cpu")
+
+    assert (plan.environment.name, plan.device) == ("demo-cpu", "cpu")
+
+
+@pytest.mark.parametrize("device", ["auto", "gpu"])
+def test_a_gpu_whose_driver_is_broken_is_an_error_and_never_the_cpu(matrix: Matrix, device: DeviceWish) -> None:
+    facts = machine(problem="its driver does not answer: Driver/library version mismatch")
+
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", facts, device=device)
+
+    assert caught.value.message == (
+        "there is an NVIDIA GPU, but its driver does not answer: Driver/library version mismatch"
+    )
+    assert caught.value.hint == ("repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`")
+
+
+def test_a_gpu_that_is_asked_for_must_be_there(matrix: Matrix) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", machine(), device="gpu")
+
+    assert caught.value.message == "there is no NVIDIA GPU"
+    assert caught.value.hint == "leave out `--device gpu`, or use `--device cpu`"
+
+
+@pytest.mark.parametrize(("facts", "device"), [(machine(), "auto"), (machine("3090", "580.82.07"), "cpu")])
+def test_a_framework_that_needs_a_gpu_is_not_run_on_the_cpu(
+    matrix: Matrix, facts: HostFacts, device: DeviceWish
+) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "solo", facts, device=device)
+
+    assert caught.value.message.startswith("solo needs a GPU")
+    assert caught.value.hint == "see `envkit list` for what runs on a CPU"
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_named_environment_is_judged_and_not_replaced(matrix: Matrix) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", machine("V100", "580.82.07"), environment="demo-cu130")
+
+    assert caught.value.rejected == (("demo-cu130", (lacks("V100", NEW_CARRIES),)),)
+
+
+def test_a_named_environment_is_taken_over_a_newer_one(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", machine("T4", "580.82.07"), environment="demo-cu124")
+
+    assert (plan.environment.name, plan.rejected) == ("demo-cu124", ())
+
+
+def test_unknown_names_get_the_nearest_ones(matrix: Matrix) -> None:
+    with pytest.raises(UsageError, match=r"^unknown framework: dmo$"):
+        make_plan(matrix, "dmo", machine())
+    with pytest.raises(UsageError, match=r"^unknown environment: demo-cu999$"):
+        make_plan(matrix, "demo", machine(), environment="demo-cu999")
+
+
+def test_an_environment_of_another_framework_is_refused(matrix: Matrix) -> None:
+    with pytest.raises(NoPlanError, match=r"^solo-cu130 is no environment of demo$"):
+        make_plan(matrix, "demo", machine("T4", "580.82.07"), environment="solo-cu130")

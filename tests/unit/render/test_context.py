@@ -1,0 +1,87 @@
+"""The values that templates get."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from envkit.matrix.schema import App, AppBind, AppPort
+from envkit.render.context import cache_target, compose_context, dockerfile_context, listen_env
+from tests.fakes import demo_lock
+
+if TYPE_CHECKING:
+    from envkit.matrix.load import Matrix, MatrixEnvironment
+
+
+@pytest.fixture
+def environment(matrix: Matrix) -> MatrixEnvironment:
+    return matrix.environment("demo-cu130")
+
+
+def test_the_values_of_a_dockerfile(environment: MatrixEnvironment) -> None:
+    lock = demo_lock(environment)
+
+    assert dockerfile_context(environment, lock) == {
+        "environment": "demo-cu130",
+        "framework": "demo",
+        "version": "2.1.0",
+        "image": "envkit/demo:2.1.0-cu130",
+        "stack": "new",
+        "python": "3.11",
+        "base_image": "debian:bookworm-slim",
+        "system_packages": ["ca-certificates", "python3"],
+        "framework_packages": ["git", "zstd"],
+        "ports": [7860, 8000],
+        "command": ["demo-cli", "page"],
+        "cache_folders": ["/cache/hub"],
+        "lock_sha256": lock.sha256,
+    }
+
+
+def test_a_base_image_with_a_digest_is_named_with_it(environment: MatrixEnvironment) -> None:
+    pinned = replace(environment, base=msgspec.structs.replace(environment.base, digest="sha256:abc"))
+
+    context = dockerfile_context(pinned, demo_lock(pinned))
+
+    assert context["base_image"] == "debian:bookworm-slim@sha256:abc"
+
+
+def test_the_values_of_a_compose_file(environment: MatrixEnvironment) -> None:
+    context = compose_context(environment)
+
+    assert context["env"] == {"DEMO_QUIET": "1", "DEMO_HUB": "/cache/hub"}
+    assert context["pass_env"] == ["DEMO_ENDPOINT", "DEMO_KEY", "DEMO_TOKEN"]
+    assert context["caches"] == [{"name": "hub", "target": "/cache/hub"}]
+    assert [each["name"] for each in context["servers"]] == ["page", "api"]
+    assert context["servers"][1] == {
+        "name": "api",
+        "argv": ["demo-cli", "api"],
+        "port": 8000,
+        "env": {"DEMO_PORT": "8000", "DEMO_HOST": "0.0.0.0"},
+        "health": {
+            "probe": (
+                'import http.client as h; c = h.HTTPConnection("127.0.0.1", 8000, timeout=5); '
+                'c.request("GET", "/v1/models"); raise SystemExit(c.getresponse().status >= 500)'
+            ),
+            "within_seconds": 60,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("port", "bind", "env"),
+    [
+        (AppPort(8000, "P"), AppBind("H"), {"P": "1234", "H": "127.0.0.1"}),
+        (AppPort(8000, "P"), None, {"P": "1234"}),
+        (None, None, {}),
+    ],
+)
+def test_how_an_app_is_told_where_to_listen(port: AppPort | None, bind: AppBind | None, env: dict[str, str]) -> None:
+    assert listen_env(App(about="x", argv=["x"], port=port, bind=bind), 1234, "127.0.0.1") == env
+
+
+def test_where_a_container_sees_a_cache() -> None:
+    assert cache_target("hub") == "/cache/hub"
