@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
 
@@ -67,6 +71,11 @@ def run(
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
 
 
+def _die_with_parent() -> None:
+    """In the child: a killed envkit takes its programs with it, so that none goes on behind the next one's back."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def stream(
     argv: Sequence[str],
     on_line: Callable[[str], None],
@@ -88,6 +97,7 @@ def stream(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # before any thread of ours
         )
     except FileNotFoundError as error:
         raise _missing(argv) from error
@@ -109,6 +119,13 @@ def stream(
 def attend(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     """The program's exit status, after it spoke to the terminal by itself (its progress bars are better than ours)."""
     try:
-        return subprocess.run(list(argv), env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode
+        return subprocess.run(
+            list(argv),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            check=False,
+            preexec_fn=_die_with_parent,
+        ).returncode
     except FileNotFoundError as error:
         raise _missing(argv) from error

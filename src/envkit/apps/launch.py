@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from envkit.host.facts import Gpu
     from envkit.matrix.schema import App
 
-_REPAIRS = {
-    True: "the NVIDIA Container Toolkit and `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU",
-    False: "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it",
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside containers, and on the host only when the user exposes an app
@@ -64,7 +60,7 @@ def choose_backend(wish: str, known: Mapping[str, Backend], *, gpu: bool) -> tup
             cpu = ["`--device cpu`"] if gpu else []
             raise BackendError(
                 f"the {wish} backend cannot be used: {against}",
-                hint=f"repair it{''.join(f', or use {each}' for each in [*others, *cpu])}; {_REPAIRS[gpu]}",
+                hint=f"repair it{''.join(f', or use {each}' for each in [*others, *cpu])}; {_repair(wish, gpu=gpu)}",
             )
         return known[wish], "asked for"
     reasons: list[str] = []
@@ -76,6 +72,14 @@ def choose_backend(wish: str, known: Mapping[str, Backend], *, gpu: bool) -> tup
     raise BackendError(
         "no backend can be used here", details="\n".join(reasons), hint="set ENVKIT_HOME to a folder of yours"
     )
+
+
+def _repair(backend: str, *, gpu: bool) -> str:
+    if backend == "venv":
+        return "ENVKIT_HOME chooses another folder"
+    if gpu:
+        return "the NVIDIA Container Toolkit and `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU"
+    return "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it"
 
 
 def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, known: Mapping[str, Backend]) -> Launch:
@@ -133,6 +137,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         url=f"http://{LOOPBACK}:{port}" if port else None,
         gpus=request.gpus,
         terminal=app.kind == "terminal",
+        named=request.name is not None,
     )
 
 

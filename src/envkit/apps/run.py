@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from envkit.apps.health import wait_until_up
+from envkit.backends.base import NameTakenError
 from envkit.errors import AppError
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def run_attached(
     """
     if launch.terminal:
         return backend.attend(launch)
-    _start(backend, launch)
+    launch = _start(backend, launch)
     try:
         follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
         follower.start()
@@ -40,16 +43,17 @@ def run_attached(
         _end(backend, launch.name)
 
 
-def run_detached(backend: Backend, launch: Launch, app: App) -> None:
-    """Starts the app and returns once it answers; one that does not is removed, and its last lines are shown."""
-    _start(backend, launch)
+def run_detached(backend: Backend, launch: Launch, app: App) -> Launch:
+    """Starts the app and returns once it answers, with the name that it got; one that does not is removed, and its last lines are shown."""
+    launch = _start(backend, launch)
     if not app.health:
-        return
+        return launch
     try:
         _wait(backend, launch, app)
     except BaseException:
         _end(backend, launch.name)
         raise
+    return launch
 
 
 def _wait(backend: Backend, launch: Launch, app: App) -> None:
@@ -70,13 +74,25 @@ def _wait(backend: Backend, launch: Launch, app: App) -> None:
         )
 
 
-def _start(backend: Backend, launch: Launch) -> None:
-    """A start that fails cleans up after itself; one that is interrupted is cleaned up here."""
-    try:
-        backend.start(launch)
-    except KeyboardInterrupt:
-        _end(backend, launch.name)
-        raise
+def _start(backend: Backend, launch: Launch) -> Launch:
+    """The launch as it was started: under the next free name, where another one took it meanwhile.
+
+    A start that fails cleans up after itself; one that is interrupted is cleaned up here.
+    """
+    usual = launch.name
+    for number in count(2):
+        try:
+            backend.start(launch)
+        except NameTakenError:
+            if launch.named:
+                raise
+            launch = replace(launch, name=f"{usual}-{number}")
+        except KeyboardInterrupt:
+            _end(backend, launch.name)
+            raise
+        else:
+            break
+    return launch
 
 
 def _end(backend: Backend, name: str) -> None:

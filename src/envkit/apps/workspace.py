@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -40,10 +41,12 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
         raise UsageError(
             f"not a folder: {error.filename}", hint="choose another place with `--workspace DIR`"
         ) from error
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UsageError(
-            f"the workspace cannot be written to: {error.filename}",
-            hint="choose another place with `--workspace DIR`",
+            f"a folder cannot be made or written to: {error.filename}: {error.strerror}",
+            hint="choose another place with `--workspace DIR`; caches are under ENVKIT_HOME",
         ) from error
     return new
 
@@ -61,14 +64,15 @@ def _seed(seeds: Path, folder: Path, owner: os.stat_result) -> list[Path]:
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     shutil.copytree(seeds, staging)
-    for path in (staging, *staging.rglob("*")):
-        _give(path, owner)
     if folder.exists():  # empty; a link or a mount point perhaps, which stays what it is
         for path in staging.iterdir():
             shutil.move(path, folder / path.name)
         staging.rmdir()
     else:
         staging.rename(folder)
+        _give(folder, owner)
+    for path in folder.rglob("*"):
+        _give(path, owner)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

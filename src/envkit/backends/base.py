@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
+from envkit.errors import BackendError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -93,6 +95,8 @@ class Launch:
     gpus: tuple[Gpu, ...] = ()
     terminal: bool = False
     """Whether the app talks with the user at a terminal."""
+    named: bool = False
+    """Whether the user chose the name; another one will not do then."""
 
 
 class Instance(Struct, frozen=True):
@@ -108,6 +112,14 @@ class Instance(Struct, frozen=True):
     """RFC 3339, UTC, to the millisecond."""
     url: str | None = None
     exit_status: int | None = None
+
+
+class NameTakenError(BackendError):
+    """An instance has the name already; `start` raises it before anything else happens."""
+
+    def __init__(self, name: str) -> None:
+        """Of the instance."""
+        super().__init__(f"there is an instance of that name already: {name}", hint=f"`envkit stop {name}` removes it")
 
 
 class Backend(Protocol):

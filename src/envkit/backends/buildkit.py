@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from envkit.backends.base import Recipe
 
 RECIPE_LABEL = "io.envkit.recipe"
+BASE_LABEL = "io.envkit.base"
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -50,7 +51,7 @@ def build_options(recipe: Recipe, folder: Path) -> list[str]:
     if base := recipe.base_image or (
         mirror and mirror.docker_hub and f"{mirror.docker_hub}/library/{recipe.environment.base.name}"
     ):
-        options += ["--build-arg", f"BASE_IMAGE={base}"]
+        options += ["--build-arg", f"BASE_IMAGE={base}", "--label", f"{BASE_LABEL}={base}"]
     proxies, loopback = split_proxies()
     for name in [*proxies, *loopback]:
         options += ["--build-arg", name]  # the value is taken from the environment, never from argv

@@ -17,9 +17,9 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount, Ulimit
 
 from envkit import process
-from envkit.backends.base import Instance
+from envkit.backends.base import Instance, NameTakenError
 from envkit.backends.build_log import BuildLog
-from envkit.backends.buildkit import RECIPE_LABEL, build_command, build_hint, build_options, recipe_hash
+from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_command, build_hint, build_options, recipe_hash
 from envkit.errors import BackendError, BuildError
 from envkit.render.context import SHM_SIZE
 
@@ -74,13 +74,14 @@ class DockerBackend:
     # Environments
 
     def has(self, recipe: Recipe) -> bool:
-        """Whether the image exists and was built from exactly these files."""
+        """Whether the image exists and was built from exactly these files, on the base image that was asked for."""
         try:
             with _engine():
                 image = self._client.images.get(recipe.environment.image)
         except ImageNotFound:
             return False
-        return bool(image.labels.get(RECIPE_LABEL) == recipe_hash(recipe))
+        same_base = recipe.base_image in (None, image.labels.get(BASE_LABEL))
+        return same_base and bool(image.labels.get(RECIPE_LABEL) == recipe_hash(recipe))
 
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Builds the image; raises `BuildError` with the failing step's last lines."""
@@ -181,7 +182,7 @@ class DockerBackend:
             "lock": launch.lock_sha256,
             "url": launch.url or "",
         }
-        with _engine():
+        with _engine(), _name_is_free(launch.name):
             container: Container = self._client.containers.create(
                 environment.image,
                 list(launch.argv),
@@ -268,6 +269,16 @@ def _start_hint(text: str) -> str:
 
 
 @contextmanager
+def _name_is_free(name: str) -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        if error.status_code == 409:
+            raise NameTakenError(name) from error
+        raise
+
+
+@contextmanager
 def _engine() -> Iterator[None]:
     """The engine's refusals become errors for the reader; what is not there is the caller's to judge.
 
@@ -278,7 +289,10 @@ def _engine() -> Iterator[None]:
     except NotFound:
         raise
     except (DockerException, OSError) as error:
-        raise BackendError(f"the Docker engine refused: {_reason(error)}", hint="`docker info` tells more") from error
+        reason = _reason(error)
+        if isinstance(error, APIError):
+            raise BackendError(f"the Docker engine refused: {reason}", hint="`docker info` tells more") from error
+        raise BackendError(f"Docker cannot be used: {reason}", hint=_hint(reason)) from error
 
 
 @contextmanager

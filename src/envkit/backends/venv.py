@@ -18,7 +18,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from envkit import process
-from envkit.backends.base import Instance
+from envkit.backends.base import Instance, NameTakenError
 from envkit.errors import BackendError, BuildError
 from envkit.host.home import envkit_home
 from envkit.host.index import uv_command, uv_environ
@@ -57,8 +57,8 @@ class VenvBackend:
 
     def problem(self) -> str | None:
         """Why it cannot be used, or None: it needs a folder to write to."""
-        nearest = next(each for each in (self._home, *self._home.parents) if each.exists())
-        return None if nearest.is_dir() and os.access(nearest, os.W_OK) else f"{nearest} cannot be written to"
+        nearest = next(each for each in (self._home, *self._home.parents) if os.access(each, os.F_OK))
+        return None if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} cannot be written to"
 
     def gpu_problem(self) -> str | None:
         """None: a process sees what the machine has."""
@@ -92,16 +92,16 @@ class VenvBackend:
         except Timeout:
             progress.step(f"waiting for another envkit that installs {recipe.environment.name}")
             guard.acquire()
-        with guard:
+        try:
             if target.is_dir():
                 return
             for abandoned in target.parent.glob(f".{target.name}.staging-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
-            try:
-                _install(recipe, staging, progress)
-                staging.rename(target)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+            _install(recipe, staging, progress)
+            staging.rename(target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            guard.release()
 
     # Instances
 
@@ -112,9 +112,7 @@ class VenvBackend:
         try:
             folder.mkdir()
         except FileExistsError:
-            raise BackendError(
-                f"there is an instance of that name already: {launch.name}", hint="`envkit ps` lists it"
-            ) from None
+            raise NameTakenError(launch.name) from None
         record = Record(
             name=launch.name,
             framework=launch.environment.framework.name,
@@ -252,6 +250,8 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
     made = process.run(
         [*uv_command(), "venv", "--no-project", "--relocatable", "--python", python, str(venv)], env=environ
     )
+    if made.status and _is_full(made.stderr):
+        raise BuildError(f"no venv could be made: {venv}", details=made.stderr.strip(), hint=_install_hint(made.stderr))
     if made.status:
         raise BackendError(
             f"there is no Python {python} on this machine, and none could be downloaded",
@@ -292,10 +292,13 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
         )
 
 
+def _is_full(words: str) -> bool:
+    return any(each in words.lower() for each in ("no space left", "os error 28", "quota exceeded"))
+
+
 def _install_hint(words: str) -> str:
-    lower = words.lower()
-    if "hash mismatch" in lower:
+    if "hash mismatch" in words.lower():
         return "what the package index serves is not what was locked: choose another index with `--mirror`"
-    if "no space left" in lower or "os error 28" in lower:
+    if _is_full(words):
         return "make room, or set ENVKIT_HOME to a folder on a larger disk"
     return "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"

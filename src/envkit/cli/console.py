@@ -94,9 +94,6 @@ def report_error(error: BaseException) -> int:
         say("interrupted")
         cause = error.__cause__ or error  # click makes an Abort of every interrupt
         return 128 + int(cause.args[0] if cause.args else signal.SIGINT)  # as shells have it
-    if isinstance(error, BrokenPipeError):
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # nobody reads: keep the exit quiet
-        return 0
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         say(error.format_message())
         return error.exit_code

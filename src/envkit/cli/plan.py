@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from envkit.apps.launch import choose_backend
 from envkit.cli.console import json_option, matrix_option, print_json
+from envkit.cli.instances import backends
 from envkit.errors import UsageError
 from envkit.host.facts import HostFacts
 from envkit.host.probes import probe_host
@@ -51,10 +53,12 @@ def plan_command(
     matrix.framework(framework)
     facts = _read_facts(described) if described else probe_host()
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
+    # Another machine's engine cannot be asked.
+    backend = None if described else choose_backend("auto", backends(), gpu=plan.device == "gpu")[0].name
     if as_json:
-        print_json(plan_json(plan))
+        print_json(plan_json(plan, backend))
         return
-    click.echo(f"{plan.environment.name} on the {plan.device.upper()}")
+    click.echo(f"{plan.environment.name} on the {plan.device.upper()}{f', backend {backend}' if backend else ''}")
     for name, reasons in plan.rejected:
         for reason in reasons:
             click.echo(f"  not {name}: {reason}")
@@ -74,13 +78,14 @@ def _read_facts(path: Path) -> HostFacts:
         ) from error
 
 
-def plan_json(plan: Plan) -> dict[str, object]:
+def plan_json(plan: Plan, backend: str | None) -> dict[str, object]:
     """The plan's JSON shape, which others rely on (docs/json.md)."""
     return {
         "framework": plan.environment.framework.name,
         "environment": plan.environment.name,
         "variant": plan.environment.stack.variant,
         "device": plan.device,
+        "backend": backend,
         "rejected": [{"environment": name, "reasons": list(reasons)} for name, reasons in plan.rejected],
         "warnings": list(plan.warnings),
     }

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from envkit.apps.launch import Request, choose_backend, plan_launch
+from envkit.apps.launch import LOOPBACK, Request, choose_backend, plan_launch
 from envkit.apps.run import run_attached, run_detached
 from envkit.apps.workspace import open_workspace
 from envkit.backends.base import Recipe
@@ -27,7 +28,7 @@ from envkit.process import redact
 
 if TYPE_CHECKING:
     from envkit.backends.base import Backend, Launch
-    from envkit.host.facts import Gpu, HostFacts
+    from envkit.host.facts import HostFacts
     from envkit.matrix.schema import App
 
 
@@ -96,7 +97,7 @@ def run_command(
     """
     matrix = load_matrix(overlay)
     spec = named(app, matrix.framework(framework).apps, f"app of {framework}")
-    facts = probe_host()
+    facts = _with_gpus(probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
@@ -107,7 +108,7 @@ def run_command(
         app=app,
         args=args,
         workspace=(workspace or Path("workspace") / framework).absolute(),
-        gpus=_chosen_gpus(plan, facts, gpus),
+        gpus=facts.gpus if plan.device == "gpu" else (),
         name=name,
         port=port,
         expose=expose,
@@ -138,12 +139,13 @@ def _run(backend: Backend, launch: Launch, spec: App, *, detach: bool, as_json: 
         if as_json:
             print_json({"name": launch.name, "url": launch.url})
         elif launch.url:
-            _show_url(launch, spec)
+            _show_url(launch)
+        _show_key(launch, spec)
 
     if spec.kind == "server":
         say(f"starting {launch.name}")
     if detach:
-        run_detached(backend, launch, spec)
+        launch = run_detached(backend, launch, spec)
         up()
         say(f"`envkit logs -f {launch.name}` follows it, `envkit stop {launch.name}` ends it")
         return 0
@@ -153,12 +155,10 @@ def _run(backend: Backend, launch: Launch, spec: App, *, detach: bool, as_json: 
         stream.write(chunk)
         stream.flush()
 
-    if spec.kind == "server":
-        say("Ctrl-C stops it")
     return run_attached(backend, launch, spec, output=output, up=up)
 
 
-def _show_url(launch: Launch, spec: App) -> None:
+def _show_url(launch: Launch) -> None:
     click.echo(f"\n{style(launch.url or '', fg='green', bold=True)}")
     if os.environ.get("SSH_CONNECTION"):
         server = os.environ["SSH_CONNECTION"].split()
@@ -167,9 +167,12 @@ def _show_url(launch: Launch, spec: App) -> None:
         )
     else:
         say(f"from another computer:  ssh -N -L {launch.port}:127.0.0.1:{launch.port} {_user()}@THIS-MACHINE")
+
+
+def _show_key(launch: Launch, spec: App) -> None:
     key = spec.auth and launch.secrets.get(spec.auth.env)
-    if launch.address != "127.0.0.1" and key:
-        say(f"exposed on every address of this machine; its key: {key}")
+    if launch.address != LOOPBACK and key:
+        say(f"exposed on every address of this machine, port {launch.port}; its key: {key}")
 
 
 def _user() -> str:
@@ -184,8 +187,7 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
     if as_json:
         print_json(
             {
-                **plan_json(plan),
-                "backend": backend.name,
+                **plan_json(plan, backend.name),
                 "ready": ready,
                 "name": launch.name,
                 "argv": list(launch.argv),
@@ -210,19 +212,17 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
         click.echo(f"answers at   {launch.url}")
 
 
-def _chosen_gpus(plan: Plan, facts: HostFacts, wish: str | None) -> tuple[Gpu, ...]:
-    """GPUs by index, never by count: `--gpus 0` is the first one."""
-    if plan.device == "cpu":
-        if wish:
-            raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
-        return ()
+def _with_gpus(facts: HostFacts, wish: str | None, device: DeviceWish) -> HostFacts:
+    """The facts with the chosen GPUs alone: by index, never by count, so `--gpus 0` is the first one."""
     if wish in (None, "all"):
-        return facts.gpus
+        return facts
+    if device == "cpu" or not facts.gpus:
+        raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
     by_index = {str(gpu.index): gpu for gpu in facts.gpus}
     unknown = [each for each in (wish or "").split(",") if each not in by_index]
     if unknown:
         raise UsageError(f"there is no GPU with index {unknown[0]}", hint=f"there are: {', '.join(by_index)}")
-    return tuple(by_index[each] for each in (wish or "").split(","))
+    return msgspec.structs.replace(facts, gpus=tuple(by_index[each] for each in (wish or "").split(",")))
 
 
 def _volume(text: str) -> tuple[Path, str]:

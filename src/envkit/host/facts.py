@@ -13,11 +13,11 @@ Numbers = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)*$")]
 class Gpu(Struct, frozen=True):
     """One GPU, as its driver describes it."""
 
-    index: int
-    name: str
-    uuid: str
-    memory_mib: int
-    compute_capability: Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+$")]
+    index: int = 0
+    name: str = "GPU"
+    uuid: str = ""
+    memory_mib: int | None = None
+    compute_capability: Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+$")] | None = None
     """Such as `8.6`."""
 
 

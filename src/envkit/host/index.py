@@ -18,7 +18,7 @@ _PIP_CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _LOOPBACK = re.compile(r"(^|//)([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|/|$)")
 _FOREIGN_SETTINGS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE", "UV_RESOLUTION",
-                     "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV")  # fmt: skip
+                     "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")  # fmt: skip
 """A user's settings for uv that would change what a lock means."""
 
 
@@ -44,7 +44,7 @@ def package_index() -> str | None:
         config.read(
             [Path(each).expanduser() for each in (*_PIP_CONFIGS, os.environ.get("PIP_CONFIG_FILE", os.devnull))]
         )
-    except configparser.Error as error:
+    except (configparser.Error, UnicodeDecodeError) as error:
         raise BackendError(
             f"pip's configuration cannot be read: {error}", hint="`pip config debug` shows where it is"
         ) from error

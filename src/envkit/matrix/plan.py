@@ -54,11 +54,18 @@ def make_plan(
         raise NoPlanError(
             f"no environment of {framework} runs on this machine's {chosen.upper()}",
             rejected=[(each.name, against) for each, against in verdicts],
-            hint="update the NVIDIA driver, or try `--device cpu`" if chosen == "gpu" else "see `envkit list`",
+            hint=_way_out(verdicts),
         )
     better = "is newer" if best.variant.cuda else "is made for the CPU"
     rejected = [(each.name, against or (f"{best.name} {better}",)) for each, against in verdicts if each is not best]
     return Plan(best, chosen, tuple(rejected))
+
+
+def _way_out(verdicts: list[tuple[MatrixEnvironment, tuple[str, ...]]]) -> str:
+    """A newer driver, where one of the environments lacks nothing else."""
+    if any(len(against) == 1 and against[0].startswith("driver ") for _, against in verdicts):
+        return "update the NVIDIA driver, or try `--device cpu`"
+    return "see what there is with `envkit list`, or try `--device cpu`"
 
 
 def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:
@@ -95,5 +102,7 @@ def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts
 
 def _runs_on(gpu: Gpu, carried: list[str]) -> bool:
     """Binary code runs on the same or a later minor capability of its major (CUDA programming guide)."""
+    if gpu.compute_capability is None:
+        return True  # what is not known does not block
     major, minor = gpu.compute_capability.split(".")
     return any(each.split(".")[0] == major and int(each.split(".")[1]) <= int(minor) for each in carried)

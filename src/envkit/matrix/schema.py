@@ -141,7 +141,7 @@ class AppBind(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AppHealth(Struct, frozen=True, forbid_unknown_fields=True):
-    """When an app counts as started: this path answers 200."""
+    """When an app counts as started: this path answers, with anything but a server error."""
 
     path: UrlPath
     within_seconds: Seconds

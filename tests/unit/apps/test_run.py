@@ -154,6 +154,22 @@ def test_a_start_that_fails_ends_nobody_else_s_instance(plan: Plan) -> None:
     backend.remove("demo-page")
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_start_that_is_interrupted_leaves_nothing_behind(plan: Plan, detached: bool) -> None:
+    class Slow(FakeBackend):
+        def start(self, launch: Launch) -> None:
+            super().start(launch)
+            raise KeyboardInterrupt
+
+    backend = Slow()
+    launch = plan("page", backend)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_detached(backend, launch, PAGE) if detached else attached(backend, launch, PAGE, Told())
+
+    assert backend.instances() == []
+
+
 def test_a_terminal_app_is_left_to_the_backend(plan: Plan) -> None:
     backend, told = FakeBackend(status=4), Told()
     launch = plan("talk", backend)

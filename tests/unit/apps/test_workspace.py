@@ -98,7 +98,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_workspace(
     open_workspace(launch, launch.environment)
 
     owner = (work.stat().st_uid, work.stat().st_gid)
-    assert given == dict.fromkeys([".data.new", "dataset_info.json", "demo.json", "saves", "hub"], owner)
+    assert given == dict.fromkeys(["data", "dataset_info.json", "demo.json", "saves", "hub"], owner)
 
 
 def test_a_link_to_an_empty_folder_is_seeded(work: Path, launch: Launch, tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ def test_a_workspace_of_somebody_else(work: Path, launch: Launch, monkeypatch: p
     with pytest.raises(UsageError) as caught:
         open_workspace(launch, launch.environment)
 
-    assert caught.value.message == f"the workspace cannot be written to: {work}"
-    assert caught.value.hint == "choose another place with `--workspace DIR`"
+    assert caught.value.message == f"a folder cannot be made or written to: {work}: Permission denied"
+    assert caught.value.hint == "choose another place with `--workspace DIR`; caches are under ENVKIT_HOME"
 
 
 def test_an_environment_of_the_user_s_overlay_is_seeded_too(

@@ -59,6 +59,7 @@ def test_a_build_with_everything_that_the_machine_and_the_mirror_say(
         "--secret", f"id=ca,src={bundle}",
         "--build-arg", "APT_MIRROR=http://apt.example/debian",
         "--build-arg", "BASE_IMAGE=hub.example/library/debian:bookworm-slim",
+        "--label", "io.envkit.base=hub.example/library/debian:bookworm-slim",
         "--build-arg", "HTTPS_PROXY",
         "--build-arg", "no_proxy",
     ]  # fmt: skip

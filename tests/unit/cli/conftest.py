@@ -51,7 +51,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine()
     for module in ("host", "plan", "run"):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda: machine.facts)
-    for module in ("instances", "run"):
+    for module in ("instances", "plan", "run"):
         monkeypatch.setattr(f"envkit.cli.{module}.backends", lambda: {"docker": machine.docker, "venv": machine.venv})
     monkeypatch.setattr("envkit.backends.docker.DockerBackend", lambda: machine.docker)
     return machine

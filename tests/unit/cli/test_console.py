@@ -123,12 +123,11 @@ def test_an_interruption_has_the_status_that_shells_give_it(
     assert capsys.readouterr() == ("", "interrupted\n")
 
 
-def test_a_reader_who_left_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back after the test
+def test_an_interruption_that_click_has_caught_keeps_its_status() -> None:
+    error = click.exceptions.Abort()
+    error.__cause__ = KeyboardInterrupt(signal.SIGTERM)
 
-    assert report_error(BrokenPipeError()) == 0
-    sys.stdout.close()
-    assert capsys.readouterr().err == ""
+    assert report_error(error) == 143
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -24,7 +24,7 @@ def test_a_plan_with_the_reasons_against_the_others(envkit: Envkit, machine: Mac
 
     assert (result.status, result.err) == (0, "")
     assert result.out == (
-        "demo-cu124 on the GPU\n"
+        "demo-cu124 on the GPU, backend docker\n"
         "  not demo-cu130: driver 535.54.03 is older than 580.65.06, which CUDA 13.0 needs\n"
         "  not demo-cpu: the variant cpu carries no CUDA: it runs on a CPU\n"
     )
@@ -38,6 +38,7 @@ def test_json(envkit: Envkit, machine: Machine) -> None:
         "environment": "demo-cu124",
         "variant": "cu124",
         "device": "gpu",
+        "backend": "docker",
         "rejected": [
             {
                 "environment": "demo-cu130",
@@ -68,11 +69,11 @@ def test_a_broken_driver_is_no_reason_for_the_cpu(envkit: Envkit, machine: Machi
     machine.facts = HostFacts(gpu_problem="its driver does not answer: Driver Not Loaded")
 
     assert envkit("plan", "demo").status == 4
-    assert envkit("plan", "demo", "--device", "cpu").out.startswith("demo-cpu on the CPU\n")
+    assert envkit("plan", "demo", "--device", "cpu").out.startswith("demo-cpu on the CPU, backend docker\n")
 
 
 def test_options(envkit: Envkit) -> None:
-    assert envkit("plan", "demo", "--env", "demo-cu124").out == "demo-cu124 on the CPU\n"
+    assert envkit("plan", "demo", "--env", "demo-cu124").out == "demo-cu124 on the CPU, backend docker\n"
     assert envkit("plan", "demo", "--device", "gpu").status == 4
     assert envkit("plan", "demo", "--device", "tpu").status == 2
     assert envkit("plan", "dmo").err == "error: unknown framework: dmo\n\nhint: did you mean `demo`?\n"
@@ -88,7 +89,7 @@ def test_a_plan_for_another_machine(envkit: Envkit, machine: Machine, tmp_path: 
     machine.facts = HostFacts()
 
     assert envkit("plan", "demo", "--facts", str(file)).out.startswith("demo-cu124 on the GPU\n")
-    assert envkit("plan", "demo").out.startswith("demo-cpu on the CPU\n")
+    assert envkit("plan", "demo").out.startswith("demo-cpu on the CPU, backend docker\n")
 
 
 def test_facts_from_stdin(envkit: Envkit, monkeypatch: pytest.MonkeyPatch) -> None:

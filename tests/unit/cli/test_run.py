@@ -118,7 +118,8 @@ def test_an_exposed_app_tells_its_key_once_it_is_up(envkit: Envkit, machine: Mac
     result = envkit("run", "demo", "api", "--port", port, "--expose", "--detach")
 
     key = machine.docker.started[0].secrets["DEMO_KEY"]
-    assert f"exposed on every address of this machine; its key: {key}" in result.err.splitlines()
+    told = f"exposed on every address of this machine, port {machine.docker.started[0].port}; its key: {key}"
+    assert told in result.err.splitlines()
     assert key not in result.out
     machine.docker.remove("demo-api")
 

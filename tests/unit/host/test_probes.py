@@ -67,6 +67,15 @@ def test_nvml_s_number_for_a_cuda_version(nvml: Install, number: int, version: s
     assert probe_host().cuda_driver == version
 
 
+@pytest.mark.parametrize(
+    ("text", "version"), [("550.54.14", "550.54.14"), (b"535.183.01-grid", "535.183.01"), ("[N/A]", None)]
+)
+def test_a_driver_s_version_is_its_numbers(nvml: Install, text: str | bytes, version: str | None) -> None:
+    nvml(nvmlSystemGetDriverVersion=text)
+
+    assert probe_host().driver == version
+
+
 def test_a_machine_without_gpu_and_driver(nvml: Install, hardware: Callable[[bool], None]) -> None:
     nvml(nvmlInit=pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
     hardware(False)

@@ -122,7 +122,9 @@ def test_a_gpu_that_nothing_fits_is_an_error_and_never_the_cpu(
     assert error.message == "no environment of demo runs on this machine's GPU"
     assert error.rejected == (*((name, tuple(reasons)) for name, reasons in against.items()), NO_CUDA)
     assert error.details == "\n".join(f"{name}: {each}" for name, reasons in error.rejected for each in reasons)
-    assert error.hint == "update the NVIDIA driver, or try `--device cpu`"
+    newer_driver = models in ("3090", "5090")
+    first = "update the NVIDIA driver" if newer_driver else "see what there is with `envkit list`"
+    assert error.hint == f"{first}, or try `--device cpu`"
     assert error.exit_code == 4
 
 
