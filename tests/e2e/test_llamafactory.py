@@ -1,0 +1,241 @@
+"""The main job, with the real LLaMA-Factory: its page, a training, and what is left of them. Gigabytes and minutes.
+
+It uses the environments of whoever runs it (ENVKIT_HOME), and makes those that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from envkit.backends.venv import VenvBackend
+from envkit.host.home import envkit_home
+from envkit.lock.lockfile import read_lock
+from envkit.matrix.load import load_matrix
+from tests.integration.command import Cli, docker, until
+from tests.integration.conftest import skip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.slow, pytest.mark.index]
+CASE = Path(__file__).parent / "llamafactory"
+DEMO = [
+    "demo_alpaca_en",
+    "demo_alpaca_zh",
+    "demo_sharegpt_en",
+    "demo_sharegpt_zh",
+    "demo_pretrain_en",
+    "demo_pretrain_zh",
+]
+PREFERENCES = ["demo_preference_en", "demo_preference_zh"]
+TABS = ["Train", "Evaluate & Predict", "Chat", "Export"]
+DOCKER = pytest.param(("docker", "llamafactory-cu130"), marks=pytest.mark.docker, id="docker-cu130")
+VENV = pytest.param(("venv", "llamafactory-cu130"), id="venv-cu130")
+OLD = pytest.param(("venv", "llamafactory-cu124"), id="venv-cu124")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One environment in one backend, and a workspace."""
+
+    backend: str
+    environment: str
+    cli: Cli
+    workspace: Path
+
+    def options(self, name: str) -> list[str]:
+        """What every `run` of this machine is given."""
+        return [
+            "--backend", self.backend, "--env", self.environment, "--device", "cpu",
+            "--workspace", str(self.workspace), "--name", name,
+        ]  # fmt: skip
+
+    def run(self, app: str, *args: str, status: int = 0) -> str:
+        """What the app said, on both streams, once it has ended with `status`."""
+        options = self.options(f"e2e-{app}")
+        done = self.cli("run", "llamafactory", app, *options, "--", *args, status=status, timeout=1500)
+        return done.stdout + done.stderr
+
+    def prepare(self) -> None:
+        """Puts the model and the configuration into the workspace, made by the environment's own Python."""
+        (self.workspace / "config").mkdir(parents=True, exist_ok=True)
+        (self.workspace / "models").mkdir(exist_ok=True)
+        shutil.copy(CASE / "make_model.py", self.workspace / "models")
+        shutil.copy(CASE / "train.yaml", self.workspace / "config/e2e.yaml")
+        owner = self.workspace.stat()
+        for each in (self.workspace / "config", self.workspace / "models"):
+            os.chown(each, owner.st_uid, owner.st_gid)
+        program = ["models/make_model.py", "models/tiny"]
+        environment = load_matrix().environment(self.environment)
+        if self.backend == "docker":
+            user = f"{owner.st_uid}:{owner.st_gid}"
+            mount = f"{self.workspace}:/workspace"
+            said = docker("run", "--rm", "--user", user, "--volume", mount, environment.image, "python", *program)
+        else:
+            python = VenvBackend().folder(environment, read_lock(environment).sha256) / "bin/python"
+            said = subprocess.run(
+                [python, *program], cwd=self.workspace, capture_output=True, text=True, check=True
+            ).stdout
+        assert 90_000 < int(said.splitlines()[-1]) < 130_000
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
+    """The environment that the test is parametrised with; afterwards none of its instances may be left."""
+    backend, environment = request.param
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    cli = Cli(home=envkit_home(), matrix=None, cwd=tmp_path, env=offline)
+    yield Machine(backend, environment, cli, tmp_path / "workspace")
+    left = [each["name"] for each in cli("ps", "--json").json if each["name"].startswith("e2e-")]
+    if left:
+        cli("stop", *left)
+    assert left == []
+
+
+def on(*cases: object) -> pytest.MarkDecorator:
+    """Runs the test on these machines."""
+    return pytest.mark.parametrize("machine", cases, indirect=True)
+
+
+# The page -------------------------------------------------------------------------------------------------------------
+
+
+@on(DOCKER, VENV)
+def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> None:
+    cli = machine.cli
+    started = cli(
+        "run", "llamafactory", "webui", *machine.options("e2e-webui"), "--port", "0", "-d", "--json", timeout=1500
+    )
+    url = started.json["url"]
+    try:
+        assert "gradio" in fetch(url).decode().lower()
+        config = json.loads(fetch(f"{url}/config"))
+        assert config["title"].startswith("LLaMA Factory (")
+        tabs = [each["props"].get("label") for each in config["components"] if each["type"] == "tabitem"]
+        assert [each for each in tabs if each in TABS] == TABS
+        assert data_sets(url, "Supervised Fine-Tuning") == DEMO
+        assert data_sets(url, "Reward Modeling") == PREFERENCES
+
+        listed = cli.instance("e2e-webui")
+        assert listed
+        assert listed.items() >= {
+            "framework": "llamafactory", "app": "webui", "environment": machine.environment,
+            "backend": machine.backend, "status": "running", "url": url,
+        }.items()  # fmt: skip
+        assert "Running on local URL" in cli("logs", "e2e-webui").stdout
+    finally:
+        cli("stop", "e2e-webui")
+    with pytest.raises(OSError, match="refused"):
+        fetch(url)
+    assert cli.instance("e2e-webui") is None
+
+
+@on(DOCKER, VENV)
+def test_ctrl_c_ends_the_page_and_leaves_nothing(machine: Machine) -> None:
+    with machine.cli.running(
+        "run", "llamafactory", "webui", *machine.options("e2e-webui"), "--port", "0", terminal=True
+    ) as running:
+        running.wait_for("http://127.0.0.1:", timeout=1500)
+        running.type("\x03")
+        assert running.end() == 130
+    assert machine.cli.instance("e2e-webui") is None
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
+    """What the page answers."""
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def data_sets(url: str, stage: str) -> list[str]:
+    """What the page offers for a stage once its list is opened."""
+    answer = json.loads(fetch(f"{url}/gradio_api/run/list_datasets", {"data": ["data", stage]}))
+    return [name for name, _ in answer["data"][0]["choices"]]
+
+
+# Jobs -----------------------------------------------------------------------------------------------------------------
+
+
+@on(DOCKER, VENV, OLD)
+def test_its_version_is_the_locked_one(machine: Machine) -> None:
+    assert "Welcome to LLaMA Factory, version 0.9.5" in machine.run("version")
+
+
+@on(DOCKER, VENV, OLD)
+def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
+    machine.run("version")  # makes the environment, and the workspace
+    machine.prepare()
+
+    said = machine.run("train", "config/e2e.yaml")
+
+    assert "Traceback" not in said
+    written = machine.workspace / "saves/e2e"
+    assert (written / "adapter_model.safetensors").stat().st_size > 1000
+    assert json.loads((written / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    losses = [
+        json.loads(line)["loss"]
+        for line in (written / "trainer_log.jsonl").read_text().splitlines()
+        if '"loss"' in line
+    ]
+    assert len(losses) == 10
+    assert sum(losses[-3:]) < sum(losses[:3]) - 0.3
+    owner = machine.workspace.stat()
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in written.rglob("*")} == {(owner.st_uid, owner.st_gid)}
+
+
+@on(DOCKER)
+def test_a_training_in_somebody_s_workspace_belongs_to_them(machine: Machine) -> None:
+    if os.getuid():
+        skip("needs root: nobody else can give a folder away")
+    machine.workspace.mkdir()
+    os.chown(machine.workspace, 12345, 12345)
+    machine.run("version")
+    machine.prepare()
+
+    machine.run("train", "config/e2e.yaml")
+
+    written = list((machine.workspace / "saves/e2e").rglob("*"))
+    assert machine.workspace / "saves/e2e/adapter_model.safetensors" in written
+    assert {each.stat().st_uid for each in written} == {12345}
+
+
+@on(DOCKER, VENV)
+def test_a_bad_configuration_is_the_app_s_own_error(machine: Machine) -> None:
+    (machine.workspace / "config").mkdir(parents=True)
+    (machine.workspace / "config/bad.yaml").write_text(
+        "model_name_or_path: models/nowhere\nstage: sft\nno_such_key: 1\n"
+    )
+
+    said = machine.run("train", "config/bad.yaml", status=1)
+
+    assert "no_such_key" in said
+
+
+@on(DOCKER, VENV)
+def test_ctrl_c_ends_a_training(machine: Machine) -> None:
+    machine.run("version")
+    machine.prepare()
+    config = machine.workspace / "config/e2e.yaml"
+    config.write_text(config.read_text().replace("max_steps: 10", "max_steps: 100000"))
+    log = machine.workspace / "saves/e2e/trainer_log.jsonl"
+
+    with machine.cli.running(
+        "run", "llamafactory", "train", *machine.options("e2e-train"), "--", "config/e2e.yaml"
+    ) as training:
+        until(lambda: log.exists() or training.process.poll() is not None, timeout=300)
+        training.send(signal.SIGINT)
+        assert training.process.wait(60) == 130
+    assert machine.cli.instance("e2e-train") is None
