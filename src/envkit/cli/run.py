@@ -140,6 +140,8 @@ def _run(backend: Backend, launch: Launch, spec: App, *, detach: bool, as_json: 
             print_json({"name": launch.name, "url": launch.url})
         elif launch.url:
             _show_url(launch)
+            if not detach:
+                say("Ctrl-C stops it")
         _show_key(launch, spec)
 
     if spec.kind == "server":
