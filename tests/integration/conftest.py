@@ -1,0 +1,100 @@
+"""The tiny framework, locked with the real uv; skips where there is no package index; and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import uv
+from filelock import FileLock
+
+from tests.integration.command import Cli, containers, docker, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TINY = Path(__file__).parent / "tiny"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what needs a package index where none answers, by name; with ENVKIT_TESTS_NO_SKIP=1 that is a failure."""
+    if item.get_closest_marker("index") and (problem := index_problem()):
+        skip(f"needs a package index: {problem}")
+
+
+def skip(reason: str) -> None:
+    """Skips the running test, or fails it where nothing may be skipped."""
+    refuse = pytest.fail if os.environ.get("ENVKIT_TESTS_NO_SKIP") == "1" else pytest.skip
+    refuse(reason)
+
+
+@cache
+def index_problem() -> str | None:
+    """Why no package index can be used, in uv's words, or None; asked of uv alone, so that our faults do not hide."""
+    done = subprocess.run(
+        [uv.find_uv_bin(), "pip", "compile", "-", "--quiet", "--no-cache", "--no-header"],
+        input="iniconfig\n",
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=120,
+        check=False,
+    )
+    return done.stderr.strip() if done.returncode else None
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """The command line with the tiny framework, locked, and one home for all tests that do not make their own."""
+    root = tmp_path_factory.mktemp("tiny")
+    shutil.copytree(TINY, root / "matrix")
+    cli = Cli(home=root / "home", matrix=root / "matrix" / "envmatrix.yaml", cwd=root)
+    # One engine's containers are everybody's: two runs of these tests on one machine go one after the other.
+    with FileLock(Path(tempfile.gettempdir()) / "envkit-tests-tiny.lock"):
+        cli("lock", "tiny-cpu")
+        yield cli
+
+
+@pytest.fixture
+def cli(session: Cli, tmp_path: Path) -> Iterator[Cli]:
+    """The command line in a folder of the test's own; afterwards nothing of the tiny framework may run or exist."""
+    yield replace(session, cwd=tmp_path)
+    left = leftovers(session.home)
+    assert not left
+
+
+def leftovers(home: Path, framework: str = "tiny") -> list[str]:
+    """What instances left behind in this home and in the engine, in words; it is removed."""
+    left = []
+    for process in processes(home):
+        left.append(f"process {process.pid}: {process.cmdline()}")
+        process.kill()
+    for folder in (home / "instances").glob("*"):
+        left.append(f"folder {folder}")
+        shutil.rmtree(folder)
+    if shutil.which("docker"):
+        for name in docker_containers(framework):
+            left.append(f"container {name}")
+            docker("rm", "--force", name)
+    return left
+
+
+def docker_containers(framework: str) -> list[str]:
+    """The framework's containers, or none where there is no engine."""
+    try:
+        return containers(framework)
+    except AssertionError:
+        return []
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "venv"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a real backend."""
+    return str(request.param)

@@ -1,0 +1,328 @@
+"""One contract for every backend: what base.py promises, asked of the real ones and of the tests' own stand-in."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envkit.apps.launch import Request, plan_launch
+from envkit.apps.workspace import open_workspace
+from envkit.backends.base import Recipe, Silent
+from envkit.backends.docker import DockerBackend
+from envkit.backends.venv import VenvBackend
+from envkit.errors import BackendError
+from envkit.host.home import envkit_home
+from envkit.lock.lockfile import read_lock
+from envkit.matrix.load import load_matrix
+from tests.fakes import FakeBackend
+from tests.integration.command import docker, processes, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from envkit.backends.base import Backend, Launch
+    from tests.integration.command import Cli
+
+# A supervisor outlives whoever started it; here that is the test run, whose garbage collector minds.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+KINDS = [
+    pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.index]),
+    pytest.param("venv", marks=pytest.mark.index),
+    "fake",
+]
+REAL = KINDS[:2]
+JOB = b"docopt 0.6.2\nto stderr\n"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A backend, and the tiny framework's apps for it."""
+
+    kind: str
+    recipe: Recipe
+    workspace: Path
+
+    def backend(self, *, output: bytes = b"", status: int | None = None) -> Backend:
+        """A new one; the stand-in is told which part its app plays."""
+        match self.kind:
+            case "docker":
+                return DockerBackend()
+            case "venv":
+                return VenvBackend()
+            case _:
+                return FakeBackend(output=output, status=status, page=None)
+
+    def launch(self, backend: Backend, app: str, *args: str, name: str | None = None) -> Launch:
+        """An app, ready to start, with its workspace."""
+        framework = self.recipe.environment.framework
+        request = Request(app=app, args=args, workspace=self.workspace, name=name)
+        launch = plan_launch(request, framework.apps[app], self.recipe, backend, {backend.name: backend})
+        open_workspace(launch, self.recipe.environment)
+        return launch
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """The backend that the test is parametrised with, the environment made."""
+    monkeypatch.setenv("ENVKIT_HOME", str(cli.home))
+    environment = load_matrix(cli.matrix).environment("tiny-cpu")
+    stage = Stage(request.param, Recipe(environment, read_lock(environment)), cli.cwd / "workspace")
+    if stage.kind != "fake" and not stage.backend().has(stage.recipe):
+        stage.backend().make(stage.recipe, Silent())
+    return stage
+
+
+every = pytest.mark.parametrize("stage", KINDS, indirect=True)
+real = pytest.mark.parametrize("stage", REAL, indirect=True)
+
+
+@every
+def test_an_environment_is_there_once_it_was_made(stage: Stage) -> None:
+    backend = stage.backend()
+    assert backend.problem() is None
+
+    backend.make(stage.recipe, Silent())
+
+    assert backend.has(stage.recipe)
+
+
+@real
+def test_another_lock_is_another_environment(stage: Stage) -> None:
+    environment, lock = stage.recipe.environment, stage.recipe.lock
+    changed = Recipe(environment, replace(lock, body=f"{lock.body}six==1.17.0\n"))
+
+    assert not stage.backend().has(changed)
+
+
+@real
+def test_a_second_make_changes_nothing(stage: Stage) -> None:
+    def identity() -> object:
+        if isinstance(backend, VenvBackend):
+            folder = backend.folder(stage.recipe.environment, stage.recipe.lock.sha256)
+            return sorted((str(each), each.stat().st_mtime_ns, each.stat().st_ino) for each in folder.rglob("*.py"))
+        return docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", stage.recipe.environment.image)
+
+    backend = stage.backend()
+    before = identity()
+
+    backend.make(stage.recipe, Silent())
+
+    assert identity() == before
+
+
+@every
+def test_an_app_runs_until_it_is_removed(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    assert backend.find(launch.name) is None
+
+    backend.start(launch)
+
+    found = backend.find(launch.name)
+    assert found is not None
+    assert (found.name, found.framework, found.app) == ("tiny-sleep", "tiny", "sleep")
+    assert (found.environment, found.backend, found.status) == ("tiny-cpu", backend.name, "running")
+    assert (found.url, found.exit_status) == (None, None)
+    assert found in backend.instances()
+    if stage.kind != "fake":
+        until(lambda: (stage.workspace / "saves/pid").exists())
+
+    backend.remove(launch.name, grace_seconds=3)
+
+    assert backend.find(launch.name) is None
+    assert found not in backend.instances()
+    assert list(backend.logs(launch.name, follow=True)) == []
+
+
+@every
+def test_what_is_gone_can_be_removed_and_asked_for(stage: Stage) -> None:
+    backend = stage.backend()
+
+    backend.remove("tiny-nobody")
+
+    assert backend.find("tiny-nobody") is None
+    assert list(backend.logs("tiny-nobody", follow=True)) == []
+
+
+@every
+@pytest.mark.parametrize("status", [0, 3, 77])
+def test_a_job_leaves_its_status_and_its_words(stage: Stage, status: int) -> None:
+    backend = stage.backend(output=JOB, status=status)
+    launch = stage.launch(backend, "job", str(status))
+
+    backend.start(launch)
+
+    assert backend.wait(launch.name) == status
+    found = backend.find(launch.name)
+    assert found is not None
+    assert (found.status, found.exit_status) == ("exited", status)
+    assert b"".join(backend.logs(launch.name, follow=False)) == JOB
+    assert b"".join(backend.logs(launch.name, follow=True)) == JOB
+    backend.remove(launch.name)
+
+
+@every
+@pytest.mark.parametrize(("tail", "expected"), [(0, b""), (1, b"to stderr\n"), (9, JOB)])
+def test_the_last_lines_of_a_log(stage: Stage, tail: int, expected: bytes) -> None:
+    backend = stage.backend(output=JOB, status=0)
+    launch = stage.launch(backend, "job", "0")
+    backend.start(launch)
+    backend.wait(launch.name)
+
+    assert b"".join(backend.logs(launch.name, follow=False, tail=tail)) == expected
+    backend.remove(launch.name)
+
+
+@real
+def test_a_log_is_followed_until_the_app_ends(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    backend.start(launch)
+    heard: list[bytes] = []
+    listener = threading.Thread(target=lambda: heard.extend(backend.logs(launch.name, follow=True)), daemon=True)
+    listener.start()
+    until(lambda: heard)
+    assert b"".join(heard) == b"asleep\n"
+    assert listener.is_alive()
+
+    backend.remove(launch.name, grace_seconds=3)
+
+    listener.join(timeout=10)
+    assert not listener.is_alive()
+
+
+@real
+def test_a_killed_app_has_the_status_of_its_signal(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    backend.start(launch)
+    pid = stage.workspace / "saves/pid"
+    until(pid.exists)
+    if stage.kind == "docker":
+        docker(
+            "exec", f"envkit-{launch.name}", "python", "-c", f"import os; os.kill({pid.read_text()}, 9)", status=None
+        )
+    else:
+        os.kill(int(pid.read_text()), 9)
+
+    assert backend.wait(launch.name) == 137
+    backend.remove(launch.name)
+
+
+@real
+def test_an_app_that_ignores_requests_to_end_is_killed_in_time(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep", "stubborn")
+    backend.start(launch)
+    until((stage.workspace / "saves/pid").exists)
+    began = time.monotonic()
+
+    backend.remove(launch.name, grace_seconds=1)
+
+    assert 1 <= time.monotonic() - began < 8
+    assert backend.find(launch.name) is None
+    assert not processes_of(stage)
+
+
+@real
+def test_a_worker_that_left_the_family_ends_with_the_app(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "daemon")
+    backend.start(launch)
+    until((stage.workspace / "saves/pid").exists)
+    assert (stage.workspace / "saves/worker").exists()
+
+    backend.remove(launch.name, grace_seconds=5)
+
+    assert not processes_of(stage)
+
+
+@real
+def test_a_worker_does_not_outlive_an_app_that_ends_by_itself(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "daemon")
+    backend.start(launch)
+    pid = stage.workspace / "saves/pid"
+    until(pid.exists)
+    if stage.kind == "docker":
+        docker(
+            "exec", f"envkit-{launch.name}", "python", "-c", f"import os; os.kill({pid.read_text()}, 9)", status=None
+        )
+    else:
+        os.kill(int(pid.read_text()), 9)
+
+    assert backend.wait(launch.name) == 137
+    assert not processes_of(stage)
+    backend.remove(launch.name)
+
+
+@real
+def test_an_app_sees_its_environment_and_no_stranger_in_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    monkeypatch.setenv("TINY_PASSED", "from the host")
+    monkeypatch.setenv("TINY_TOKEN", "a secret")
+    backend = stage.backend()
+    launch = stage.launch(backend, "job", "0")
+    program = "import os, sys; print(sys.prefix, *(os.environ.get(n) for n in sys.argv[1:]), os.getcwd(), sep='\\n')"
+    names = ["PYTHONPATH", "TINY_SET", "TINY_PASSED", "TINY_TOKEN"]
+    launch = replace(launch, argv=("python", "-c", program, *names))
+
+    backend.start(launch)
+    backend.wait(launch.name)
+
+    prefix, *values = b"".join(backend.logs(launch.name, follow=False)).decode().splitlines()
+    backend.remove(launch.name)
+    isolated = stage.kind == "docker"
+    where = "/opt/venv" if isolated else str(VenvBackend().folder(stage.recipe.environment, launch.lock_sha256))
+    assert prefix == where
+    assert values == [
+        "None",
+        "by the framework",
+        "from the host",
+        "a secret",
+        "/workspace" if isolated else str(stage.workspace),
+    ]
+
+
+@real
+def test_a_start_that_fails_leaves_nothing(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    launch = replace(launch, workdir=f"{launch.workdir}/programs/tiny.py")
+
+    with pytest.raises(BackendError):
+        backend.start(launch)
+
+    assert backend.find(launch.name) is None
+
+
+@real
+def test_two_instances_stand_side_by_side(stage: Stage) -> None:
+    backend = stage.backend()
+    first = stage.launch(backend, "sleep")
+    backend.start(first)
+    second = stage.launch(backend, "sleep")
+    backend.start(second)
+
+    assert (first.name, second.name) == ("tiny-sleep", "tiny-sleep-2")
+    mine = [each.name for each in backend.instances() if each.framework == "tiny"]
+    assert mine == ["tiny-sleep", "tiny-sleep-2"]
+
+    backend.remove(first.name, grace_seconds=1)
+
+    assert [each.name for each in backend.instances() if each.framework == "tiny"] == ["tiny-sleep-2"]
+    backend.remove(second.name, grace_seconds=1)
+
+
+def processes_of(stage: Stage) -> list[str]:
+    """What still runs of the tiny framework's instances, workers that left their family included."""
+    if stage.kind == "docker":
+        running = docker("ps", "--filter", "label=io.envkit.framework=tiny", "--format", "{{.Names}}").split()
+        return [line for name in running for line in docker("top", name).splitlines()[1:]]
+    return [" ".join(each.cmdline()) for each in processes(envkit_home())]
