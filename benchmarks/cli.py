@@ -1,0 +1,50 @@
+"""`cli`: what a start of the command line costs, beside Python with click imported."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+from measure import Comparison, Outcome, interleave, timed
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 40
+DISK_GB = 0
+TITLE = "Starting the command line"
+NOTE = """
+CPU time is what counts here: a start is too short for the wall clock of a busy machine. All of it runs on the
+launcher's own venv, with byte code for every module. `plan` reads the matrix, asks for the GPUs (there are none here)
+and decides; it has no bound of its own. The launcher adds bash, and the check that its venv is up to date.
+"""
+
+
+def measure(rounds: int, scratch: Path) -> Outcome:
+    """Starts of `envkit` against `python -c "import click"` on the same interpreter."""
+    launcher = ROOT / "envkit"
+    timed([launcher, "--version"])  # makes its venv where there is none
+    python, envkit = (ROOT / ".envkit" / "venv" / "bin" / name for name in ("python", "envkit"))
+    # Sources that were changed since the set-up would be compiled at every start where PYTHONDONTWRITEBYTECODE is set.
+    timed([python, "-m", "compileall", "-q", ROOT / "src"])
+    programs: dict[str, list[str | Path]] = {
+        "import click": [python, "-c", "import click"],
+        "envkit --help": [envkit, "--help"],
+        "./envkit --help": [launcher, "--help"],
+        "envkit plan llamafactory": [envkit, "plan", "llamafactory"],
+    }
+    found = interleave(rounds, {name: lambda argv=argv: timed(argv) for name, argv in programs.items()})
+
+    def against_click(what: str, expected: str = "") -> Comparison:
+        return Comparison(what, '`python -c "import click"`', found[what], found["import click"], "cost", expected)
+
+    pairs = list(zip(found["./envkit --help"], found["envkit --help"], strict=True))
+    wall = statistics.median(ours.wall - theirs.wall for ours, theirs in pairs) * 1000
+    cpu = statistics.median((ours.cpu or 0) - (theirs.cpu or 0) for ours, theirs in pairs) * 1000
+    added = f"{wall:.0f} ms of wall time and {cpu:.0f} ms of CPU time"
+    return Outcome(
+        [
+            against_click("envkit --help", "<= 2x in CPU time"),
+            against_click("./envkit --help"),
+            against_click("envkit plan llamafactory"),
+        ],
+        [f"The launcher adds {added} to the installed entry point (medians of the difference; expected < 30 ms)."],
+    )
