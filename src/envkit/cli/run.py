@@ -93,7 +93,8 @@ def run_command(
 ) -> int:
     """Run an app of a framework: the main job.
 
-    Chooses the environment, makes it where it is missing, starts the app, and waits until it answers. What follows `--` goes to the app: envkit run llamafactory train -- config/demo_sft_lora.yaml
+    Chooses the environment, makes it where it is missing, starts the app, and waits until it answers. What follows
+    `--` goes to the app: envkit run llamafactory train -- config/demo_sft_lora.yaml
     """
     matrix = load_matrix(overlay)
     spec = named(app, matrix.framework(framework).apps, f"app of {framework}")
