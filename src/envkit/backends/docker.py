@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -113,9 +114,9 @@ class DockerBackend:
 
     def attend(self, launch: Launch) -> int:
         """Runs the container at this terminal; the docker command line knows terminals, the SDK does not."""
-        self.start(launch)
+        container = self._create(launch, self._bearable_limits(launch))
         try:
-            subprocess.run(["docker", "attach", f"{_PREFIX}{launch.name}"], check=False)
+            subprocess.run(["docker", "start", "--attach", "--interactive", str(container.id)], check=False)
             return self.wait(launch.name)
         except FileNotFoundError as error:
             raise BackendError(
@@ -162,6 +163,22 @@ class DockerBackend:
         with _engine():
             found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
         return cast("Container", found[0]) if found else None
+
+    def _bearable_limits(self, launch: Launch) -> list[Ulimit]:
+        """The limits that this engine may set, tried on a container that does nothing.
+
+        `docker start` would print the engine's refusal over the app's own words.
+        """
+        trial = replace(launch, name=f"{launch.name}-limits", argv=("true",), port=None, terminal=False)
+        try:
+            self._started(trial, _LIMITS)
+        except BackendError as error:
+            if "rlimit" not in error.message:
+                raise
+            return []
+        finally:
+            self.remove(trial.name)
+        return _LIMITS
 
     def _started(self, launch: Launch, limits: list[Ulimit]) -> None:
         container = self._create(launch, limits)
