@@ -94,7 +94,10 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
     )
 
     secret_names = {*framework.secrets, *([app.auth.env] if app.auth else [])}
-    caches = {name: cache_folder(name, cache) for name, cache in framework.caches.items()}
+    caches = {
+        name: cache_folder(name, cache, request.workspace if backend.isolated else None)
+        for name, cache in framework.caches.items()
+    }
     seen = {name: cache_target(name) if backend.isolated else str(folder) for name, folder in caches.items()}
     mounts = [
         Mount(request.workspace, CONTAINER_WORKSPACE),

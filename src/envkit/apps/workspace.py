@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,21 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
     return new
 
 
-def cache_folder(name: str, cache: Cache) -> Path:
-    """The host's folder for a cache: where its variable points, else where it already is, else under ENVKIT_HOME."""
+def cache_folder(name: str, cache: Cache, owner: Path | None = None) -> Path:
+    """The host's folder for a cache: where its variable points, else where it already is, else under ENVKIT_HOME.
+
+    An app that runs as the owner of the workspace `owner` gets a cache in there where it may not write to that one.
+    """
     usual = Path(cache.default).expanduser()
     if os.environ.get(cache.env):
         return Path(os.environ[cache.env]).expanduser().absolute()
-    return usual if usual.is_dir() else envkit_home() / "cache" / name
+    shared = usual if usual.is_dir() else envkit_home() / "cache" / name
+    if owner and shared.is_dir():
+        user = owner.stat().st_uid if owner.is_dir() else os.geteuid()
+        found = shared.stat()
+        if found.st_uid != user and not found.st_mode & stat.S_IWOTH:
+            return owner / ".cache" / name
+    return shared
 
 
 def _seed(seeds: Path, folder: Path, owner: os.stat_result) -> list[Path]:

@@ -176,3 +176,17 @@ def test_where_a_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     home = tmp_path / "home"
     assert found == [home / "envkit/cache/hub", home / ".cache/demo-hub", home / "hub", home / ".cache/demo-hub"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_cache_of_somebody_else_is_left_alone_unless_everybody_may_write_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    shared, work = tmp_path / "hub", tmp_path / "work"
+    shared.mkdir()
+    shared.chmod(mode)
+    monkeypatch.setattr("os.geteuid", lambda: shared.stat().st_uid + 1)  # who will own the workspace
+
+    found = cache_folder("hub", Cache(env="NO_SUCH_VARIABLE", default=str(shared)), work)
+
+    assert found == (work / ".cache/hub" if mode == 0o755 else shared)
