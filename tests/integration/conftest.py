@@ -15,6 +15,7 @@ import pytest
 import uv
 from filelock import FileLock
 
+from tests.conftest import docker_problem
 from tests.integration.command import Cli, containers, docker, processes
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     with FileLock(Path(tempfile.gettempdir()) / "envkit-tests-tiny.lock"):
         cli("lock", "tiny-cpu")
         yield cli
+        if not docker_problem() and (images := docker("images", "--quiet", "envkit/tiny").split()):
+            docker("image", "rm", "--force", *set(images))
 
 
 @pytest.fixture
@@ -79,19 +82,10 @@ def leftovers(home: Path, framework: str = "tiny") -> list[str]:
     for folder in (home / "instances").glob("*"):
         left.append(f"folder {folder}")
         shutil.rmtree(folder)
-    if shutil.which("docker"):
-        for name in docker_containers(framework):
-            left.append(f"container {name}")
-            docker("rm", "--force", name)
+    for name in [] if docker_problem() else containers(framework):
+        left.append(f"container {name}")
+        docker("rm", "--force", name)
     return left
-
-
-def docker_containers(framework: str) -> list[str]:
-    """The framework's containers, or none where there is no engine."""
-    try:
-        return containers(framework)
-    except AssertionError:
-        return []
 
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "venv"])

@@ -216,12 +216,20 @@ def test_an_install_that_was_killed_is_never_taken_for_an_environment(own: Cli, 
 @pytest.mark.docker
 def test_an_interrupted_build_leaves_no_image(cli: Cli, tmp_path: Path) -> None:
     cli = _another_environment(cli, tmp_path, "bottle==0.13.3")
-    image = "envkit/tiny:0.13.3-cpu"
-    with cli.running("build", "tiny-cpu") as running:
-        running.wait_for("torch 1/1")
-        running.send(signal.SIGINT)
-        assert running.end() == 130
-    assert docker("images", "--quiet", image) == ""
+    image, base = "envkit/tiny:0.13.3-cpu", f"envkit-tests/base:{tmp_path.name.lower()}-{os.getpid()}"
+    docker("rmi", "--force", image, status=None)  # of an earlier run
+    # On a base that no build has seen, no step comes from the cache, and there is time to interrupt.
+    docker("run", "--name", f"envkit-tests-{os.getpid()}", "debian:bookworm-slim", "touch", f"/{os.getpid()}")
+    docker("commit", f"envkit-tests-{os.getpid()}", base)
+    docker("rm", f"envkit-tests-{os.getpid()}")
+    try:
+        with cli.running("build", "tiny-cpu", "--base-image", base) as running:
+            running.wait_for("system 2/2")
+            running.send(signal.SIGINT)
+            assert running.end() == 130
+        assert docker("images", "--quiet", image) == ""
+    finally:
+        docker("rmi", "--force", base)
 
     cli("build", "tiny-cpu", timeout=600)
 

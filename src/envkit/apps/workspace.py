@@ -31,13 +31,13 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
         workspace.mkdir(parents=True, exist_ok=True)
         owner = workspace.stat()
         for mount in launch.mounts:
-            _make_folder(mount.source, owner)
+            _make_folder(mount.source, workspace)
         for name in framework.workspace:
             folder = workspace / name
             if (seeds / name).is_dir() and not (folder.exists() and any(folder.iterdir())):
                 new += _seed(seeds / name, folder, owner)
             else:
-                _make_folder(folder, owner)
+                _make_folder(folder, workspace)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(
             f"not a folder: {error.filename}", hint="choose another place with `--workspace DIR`"
@@ -86,13 +86,13 @@ def _seed(seeds: Path, folder: Path, owner: os.stat_result) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _make_folder(folder: Path, owner: os.stat_result) -> None:
+def _make_folder(folder: Path, workspace: Path) -> None:
     """Makes the folder where it is missing, for the workspace's owner: apps run as that user."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir()
-    _give(folder, owner)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        if path == folder or workspace in path.parents:
+            _give(path, workspace.stat())
 
 
 def _give(path: Path, owner: os.stat_result) -> None:
