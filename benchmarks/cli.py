@@ -13,8 +13,8 @@ DISK_GB = 0
 TITLE = "Starting the command line"
 NOTE = """
 CPU time is what counts here: a start is too short for the wall clock of a busy machine. All of it runs on the
-launcher's own venv, with byte code for every module. `plan` reads the matrix, asks for the GPUs (there are none here)
-and decides; it has no bound of its own. The launcher adds bash, and the check that its venv is up to date.
+launcher's own venv, with byte code for every module. `plan` reads the matrix, asks for GPUs and for a Docker engine, and
+decides; it has no bound of its own. The launcher adds bash, and the check that its venv is up to date.
 """
 
 

@@ -30,10 +30,10 @@ From the exact requirements of `llamafactory-cu130` (its `require` and its torch
 anew against today's index. envkit: one uv pass to a lock with hashes, then the install from that lock with
 `--require-hashes`, through envkit's own code. pip: the newest one, `pip install` of the same lines into a venv made with
 `python -m venv --without-pip`; it checks no hashes, since nobody wrote any down. Cold: the package cache is empty,
-everything is downloaded. Warm: the second install on the same machine. pip compiles byte code while it installs;
-envkit's venv leaves that to the first start. So pip is measured with `--no-compile` too, and that is the comparison
-of like with like.
-With a warm cache uv links files where pip copies them; that is part of the difference, and meant.
+everything is downloaded. Warm: the second install on the same machine; uv links files where pip copies them, which is
+part of the difference, and meant. pip compiles byte code while it installs; envkit's venv leaves that to the first
+start. So pip is measured with `--no-compile` too, and that is the comparison of like with like. uv downloads and
+unpacks on all cores, pip on one: fewer or busier cores bring the two closer by the clock.
 """
 
 

@@ -35,13 +35,13 @@ HEAD = """\
 
 # Benchmarks
 
-Every figure is a ratio within one run on one machine: both sides take turns, round by round (A B A B …), each round gives one
-ratio, and the table has the median of them and, in brackets, the least and the greatest (of twenty rounds and more, the middle nine tenths). "4.0x faster" divides their time by envkit's,
-"1.2x the time" envkit's by theirs. The times are medians too, of wall and of CPU time. A ratio below what was expected stands
-here as it is.
+Every figure is a ratio within one run on one machine: both sides take turns, round by round (A B A B …), each round
+gives one ratio, and the table has the median of them and, in brackets, the least and the greatest (of twenty rounds and
+more, the middle nine tenths). "4.0x faster" divides their time by envkit's, "1.2x the time" envkit's by theirs. The
+times are medians too, of wall and of CPU time. A ratio below what was expected stands here as it is.
 
-`./dev bench` makes this page (an hour, 30 GB of disk, a Docker engine); `./dev bench cli` makes one part again; `--quick` takes
-one round and writes nothing here; `--json FILE` keeps every sample.
+`./dev bench` makes this page (an hour, 30 GB of disk, a Docker engine); `./dev bench cli` makes one part again; `--quick`
+takes one round and writes nothing here; `--json FILE` keeps every sample.
 
 """
 
@@ -116,7 +116,9 @@ def _page(records: dict[str, Record]) -> str:
         rounds = len(record.outcome.comparisons[0].ours)
         parts.append(f"## {module.TITLE}\n\n{module.NOTE.strip()}")
         parts.append("\n".join(f"* {fact}" for fact in record.outcome.facts))
-        parts.append(f"`./dev bench {name}`, {record.date}, {rounds} rounds: {record.machine}.")
+        parts.append(
+            f"`./dev bench {name}`, {record.date}, {rounds} {'round' if rounds == 1 else 'rounds'}: {record.machine}."
+        )
     return "\n\n".join(parts) + "\n"
 
 
