@@ -20,7 +20,7 @@ def host_command(as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(facts))
         return
-    for gpu in facts.gpus:
+    for gpu in facts.gpus or ():
         click.echo(
             f"GPU {gpu.index}   {gpu.name}, {gpu.memory_mib} MiB, compute capability {gpu.compute_capability}, {gpu.uuid}"
         )

@@ -109,7 +109,7 @@ def run_command(
         app=app,
         args=args,
         workspace=(workspace or Path("workspace") / framework).absolute(),
-        gpus=facts.gpus if plan.device == "gpu" else (),
+        gpus=(facts.gpus or ()) if plan.device == "gpu" else (),
         name=name,
         port=port,
         expose=expose,

@@ -17,11 +17,11 @@ def probe_host() -> HostFacts:
     try:
         import pynvml
     except ImportError:  # pragma: no cover  # it is a dependency; a broken install must still plan for the CPU
-        return HostFacts(gpu_problem="the package nvidia-ml-py is missing" if _nvidia_hardware() else None)
+        return _without("the package nvidia-ml-py is missing")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return HostFacts(gpu_problem=f"its driver does not answer: {error}" if _nvidia_hardware() else None)
+        return _without(f"its driver does not answer: {error}")
     try:
         gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
         return HostFacts(
@@ -34,6 +34,10 @@ def probe_host() -> HostFacts:
         return HostFacts(gpu_problem=f"its driver does not describe it: {error}")
     finally:
         pynvml.nvmlShutdown()
+
+
+def _without(problem: str) -> HostFacts:
+    return HostFacts(gpu_problem=problem) if _nvidia_hardware() else HostFacts(gpus=())
 
 
 def _gpu(index: int) -> Gpu:

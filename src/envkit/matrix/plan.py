@@ -69,14 +69,19 @@ def _way_out(verdicts: list[tuple[MatrixEnvironment, tuple[str, ...]]]) -> str:
 
 
 def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:
-    if wish == "cpu" or (wish == "auto" and not facts.gpus and not facts.gpu_problem):
+    if wish == "cpu" or (wish == "auto" and facts.gpus == () and not facts.gpu_problem):
         if not matrix.framework(framework).cpu:
             raise NoPlanError(
                 f"{framework} needs a GPU, and there is none", hint="see `envkit list` for what runs on a CPU"
             )
         return "cpu"
-    if facts.gpus:
+    if facts.gpus or (facts.gpus is None and wish == "gpu" and not facts.gpu_problem):
         return "gpu"
+    if facts.gpus is None and not facts.gpu_problem:
+        raise NoPlanError(
+            "whether this machine has an NVIDIA GPU is not known",
+            hint="say so with `--device gpu` or `--device cpu`",
+        )
     problem = f"there is an NVIDIA GPU, but {facts.gpu_problem}" if facts.gpu_problem else "there is no NVIDIA GPU"
     hint = "repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`"
     raise NoPlanError(problem, hint=hint if facts.gpu_problem else "leave out `--device gpu`, or use `--device cpu`")
@@ -94,7 +99,7 @@ def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts
     carried = environment.stack.capabilities
     against += [
         f"{gpu.name} has compute capability {gpu.compute_capability}; torch {environment.stack.torch} carries {', '.join(carried)}"
-        for gpu in facts.gpus
+        for gpu in facts.gpus or ()
         if not _runs_on(gpu, carried)
     ]
     return tuple(dict.fromkeys(against))

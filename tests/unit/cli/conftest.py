@@ -37,7 +37,7 @@ class Result:
 class Machine:
     """What the command line finds: facts, and backends that keep instances in memory."""
 
-    facts: HostFacts = field(default_factory=HostFacts)
+    facts: HostFacts = field(default_factory=lambda: HostFacts(gpus=()))
     docker: FakeBackend = field(default_factory=FakeBackend)
     venv: FakeBackend = field(default_factory=lambda: FakeBackend("venv"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from envkit.host.facts import Gpu, HostFacts
 
 if TYPE_CHECKING:
@@ -18,14 +20,7 @@ def test_a_machine_with_a_gpu(envkit: Envkit, machine: Machine) -> None:
     assert envkit("host").out == (
         "GPU 0   NVIDIA H200, 143771 MiB, compute capability 9.0, GPU-0\ndriver  580.82.07, for CUDA up to 13.0\n"
     )
-    assert envkit("host", "--json").data == {
-        "gpus": [
-            {"index": 0, "name": "NVIDIA H200", "uuid": "GPU-0", "memory_mib": 143771, "compute_capability": "9.0"}
-        ],
-        "driver": "580.82.07",
-        "cuda_driver": "13.0",
-        "gpu_problem": None,
-    }
+    assert msgspec.convert(envkit("host", "--json").data, HostFacts) == machine.facts
 
 
 def test_a_machine_without_a_gpu(envkit: Envkit) -> None:

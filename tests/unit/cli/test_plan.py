@@ -86,7 +86,7 @@ def test_a_plan_for_another_machine(envkit: Envkit, machine: Machine, tmp_path: 
     machine.facts = T4
     file = tmp_path / "facts.json"
     file.write_text(envkit("host", "--json").out)
-    machine.facts = HostFacts()
+    machine.facts = HostFacts(gpus=())
 
     assert envkit("plan", "demo", "--facts", str(file)).out.startswith("demo-cu124 on the GPU\n")
     assert envkit("plan", "demo").out.startswith("demo-cpu on the CPU, backend docker\n")

@@ -163,7 +163,7 @@ def test_gpus_are_chosen_by_index_and_never_by_count(
         (H200, ["--gpus", "3"], "there is no GPU with index 3"),
         (H200, ["--gpus", "0,x"], "there is no GPU with index x"),
         (H200, ["--gpus", "0", "--device", "cpu"], "there is no GPU to choose: the plan is for the CPU"),
-        (HostFacts(), ["--gpus", "0"], "there is no GPU to choose: the plan is for the CPU"),
+        (HostFacts(gpus=()), ["--gpus", "0"], "there is no GPU to choose: the plan is for the CPU"),
     ],
 )
 def test_a_gpu_that_is_not_there_is_not_run_without(

@@ -16,5 +16,5 @@ def test_facts_come_back_from_json_as_they_were() -> None:
 
 def test_what_is_left_out_is_unknown() -> None:
     assert msgspec.json.decode(b"{}", type=HostFacts) == HostFacts(
-        gpus=(), driver=None, cuda_driver=None, gpu_problem=None
+        gpus=None, driver=None, cuda_driver=None, gpu_problem=None
     )

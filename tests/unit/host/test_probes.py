@@ -80,7 +80,7 @@ def test_a_machine_without_gpu_and_driver(nvml: Install, hardware: Callable[[boo
     nvml(nvmlInit=pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND))
     hardware(False)
 
-    assert probe_host() == HostFacts()
+    assert probe_host() == HostFacts(gpus=())
 
 
 def test_a_gpu_whose_driver_is_not_there_is_a_problem_and_not_a_machine_without_gpu(

@@ -181,6 +181,16 @@ def test_a_gpu_whose_driver_is_broken_is_an_error_and_never_the_cpu(matrix: Matr
     assert caught.value.hint == ("repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`")
 
 
+def test_a_machine_of_which_nothing_is_known_is_not_taken_for_one_without_a_gpu(matrix: Matrix) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", HostFacts())
+
+    assert caught.value.message == "whether this machine has an NVIDIA GPU is not known"
+    assert caught.value.hint == "say so with `--device gpu` or `--device cpu`"
+    assert make_plan(matrix, "demo", HostFacts(), device="gpu").environment.name == "demo-cu130"
+    assert make_plan(matrix, "demo", HostFacts(), device="cpu").environment.name == "demo-cpu"
+
+
 def test_a_gpu_that_is_asked_for_must_be_there(matrix: Matrix) -> None:
     with pytest.raises(NoPlanError) as caught:
         make_plan(matrix, "demo", machine(), device="gpu")
