@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 from packaging.version import Version
 
 from envkit.errors import NoPlanError
-from envkit.host import home
 from envkit.host.facts import Gpu, HostFacts
-from envkit.host.home import Provider
+from envkit.host.home import providers
 from envkit.matrix.plan import make_plan
 
 if TYPE_CHECKING:
@@ -92,12 +91,6 @@ def test_what_a_machine_gets(
 
 
 def test_providers_can_be_recognised_and_have_a_disk() -> None:
-    from pathlib import Path
-
-    from msgspec import convert
-
-    text = (Path(home.__file__).parent / "providers.yaml").read_text()
-    for provider in convert(yaml.safe_load(text), dict[str, Provider]).values():
+    for provider in providers().values():
         assert provider.variables or provider.paths
-        assert Path(provider.data_disk).is_absolute()
-        assert provider.source.startswith("https://")
+        assert Path(provider.data_disk or "/").is_absolute()

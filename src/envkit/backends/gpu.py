@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envkit.host.cdi import CDI_KIND
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from envkit.host.facts import Gpu
 
-CDI_KIND = "nvidia.com/gpu"
 CDI_ALL = f"{CDI_KIND}=all"
 
 

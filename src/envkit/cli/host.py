@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
 from envkit.cli.console import json_option, print_json
-from envkit.host.probes import probe_host
+from envkit.host.home import providers
+from envkit.host.probes import EVERYTHING, probe_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envkit.host.facts import Engine, HostFacts, System
+
+_UNKNOWN = "not known"
+_PURPOSES = {
+    "engine": "Docker's images",
+    "podman": "podman's images",
+    "home": "ENVKIT_HOME",
+    "cache": "uv's cache",
+    "shm": "shared memory",
+    "data": "the provider's data disk",
+}
 
 
 @click.command("host")
@@ -16,15 +34,114 @@ def host_command(as_json: bool) -> None:
 
     With --json, another machine's `envkit plan FRAMEWORK --facts FILE` takes them.
     """
-    facts = probe_host()
+    facts = probe_host(EVERYTHING)
     if as_json:
         print_json(msgspec.to_builtins(facts))
         return
+    last = ""
+    for label, text in _lines(facts):
+        click.echo(f"{label if label != last else '':<10}{text}")
+        last = label
+
+
+def _lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
+    yield from _gpu_lines(facts)
+    yield from _driver_lines(facts)
+    yield "Docker", _engine(facts.engine)
+    yield "podman", _engine(facts.podman)
+    yield "system", _system(facts.system)
+    if facts.system and (facts.system.container or facts.provider):
+        known = providers().get(facts.provider or "")
+        yield "container", known.title if known else str(facts.system.container)
+    for disk in facts.disks or ():
+        room = f"{_gib(disk.free_mib)} of {_gib(disk.total_mib)} free"
+        yield "disk", f"{room} for {_PURPOSES[disk.purpose]}: {disk.path} (file system {disk.filesystem or _UNKNOWN})"
+    if facts.pythons is not None:
+        yield "Python", ", ".join(each.version for each in facts.pythons) or "none"
+    if facts.compilers is not None:
+        yield "compiler", ", ".join(facts.compilers) or "none"
+    for folder in facts.cuda_folders or ():
+        yield "CUDA", f"{folder.path} on LD_LIBRARY_PATH has {', '.join(folder.libraries)}"
+    if settings := facts.settings:
+        yield "index", settings.index or "uv's default"
+        yield "models", settings.huggingface or ("ModelScope" if settings.modelscope else "Hugging Face")
+        for name, address in settings.proxies.items():
+            yield "proxy", f"{name}={address}"
+    for name, reason in facts.unknown.items():
+        yield "not known", f"{name}: {reason}"
+
+
+def _gpu_lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
     for gpu in facts.gpus or ():
-        click.echo(
-            f"GPU {gpu.index}   {gpu.name}, {gpu.memory_mib} MiB, compute capability {gpu.compute_capability}, {gpu.uuid}"
+        memory = f"{gpu.memory_mib} MiB" if gpu.memory_mib is not None else f"memory {_UNKNOWN}"
+        yield (
+            f"GPU {gpu.index}",
+            f"{gpu.name}, {memory}, compute capability {gpu.compute_capability or _UNKNOWN}, {gpu.uuid}",
         )
+        if gpu.mig and not gpu.mig_devices:
+            yield f"GPU {gpu.index}", "in MIG mode, without slices"
+        for each in gpu.mig_devices:
+            yield f"GPU {gpu.index}", f"slice {each.index}: {each.name}, {each.memory_mib} MiB, {each.uuid}"
+        if gpu.fabric and gpu.fabric != "not supported":
+            yield f"GPU {gpu.index}", f"NVSwitch fabric {gpu.fabric}"
     if not facts.gpus:
-        click.echo(f"GPU     {f'there is one, but {facts.gpu_problem}' if facts.gpu_problem else 'none from NVIDIA'}")
+        problem = f"there is one, but {facts.gpu_problem}" if facts.gpu_problem else None
+        yield "GPU", problem or ("none from NVIDIA" if facts.gpus is not None else _UNKNOWN)
+
+
+def _driver_lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
     if facts.driver:
-        click.echo(f"driver  {facts.driver}, for CUDA up to {facts.cuda_driver}")
+        yield "driver", f"{facts.driver}, for CUDA up to {facts.cuda_driver}"
+    kernel = facts.kernel_driver
+    if kernel and kernel.version:
+        kind = "open" if kernel.open else "proprietary"
+        yield "driver", f"kernel module {kernel.version} ({kind}): {', '.join(kernel.modules or ())}"
+    if facts.nvswitches:
+        yield "driver", f"{facts.nvswitches} NVSwitches, fabric manager {facts.fabric_manager}"
+    if toolkit := facts.toolkit:
+        if toolkit.path:
+            yield "toolkit", toolkit.path
+        for spec in toolkit.cdi_specs:
+            driver = f", made for driver {spec.driver}" if spec.driver else ""
+            yield "toolkit", f"{spec.path}: {len(spec.devices)} CDI devices{driver}"
+
+
+def _engine(engine: Engine | None) -> str:
+    if engine is None:
+        return _UNKNOWN
+    if engine.state != "usable":
+        return engine.problem
+    parts = [engine.version or f"version {_UNKNOWN}"]
+    parts += [f"at {engine.endpoint}"] if engine.endpoint else []
+    parts += [f"buildx {engine.buildx}"] if engine.buildx else []
+    marks = {
+        "rootless": engine.rootless,
+        "remote": engine.remote,
+        "Docker Desktop": engine.desktop,
+        "snap": engine.snap,
+    }
+    parts += [word for word, true in marks.items() if true]
+    parts += [f"cgroups by {engine.cgroup_driver}"] if engine.cgroup_driver else []
+    if "nvidia" in (engine.runtimes or ()):
+        parts.append("nvidia runtime")
+    if engine.cdi_devices:
+        parts.append(f"CDI: {', '.join(engine.cdi_devices)}")
+    if engine.mirrors:
+        parts.append(f"mirrors {', '.join(engine.mirrors)}")
+    return ", ".join(parts)
+
+
+def _system(system: System | None) -> str:
+    if system is None:
+        return _UNKNOWN
+    memory = _gib(system.memory_mib)
+    limit = f" ({_gib(system.memory_limit_mib)} for this container)" if system.memory_limit_mib else ""
+    wsl = ", WSL" if system.wsl else ""
+    return (
+        f"{system.os_name or _UNKNOWN}, {system.architecture}, kernel {system.kernel}, "
+        f"glibc {system.glibc or _UNKNOWN}{wsl}; {system.cpus} CPUs, {memory} of memory{limit}"
+    )
+
+
+def _gib(mib: int | None) -> str:
+    return _UNKNOWN if mib is None else f"{mib / 1024:.1f} GiB"

@@ -13,9 +13,9 @@ from envkit.host.facts import CdiSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+CDI_KIND = "nvidia.com/gpu"
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where engines look when nobody tells them otherwise; podman before 5 looks nowhere else."""
-_KIND = "nvidia.com/gpu"
 _DRIVER = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)$")
 
 
@@ -31,14 +31,14 @@ def _read(path: Path) -> CdiSpec | None:
         spec = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506  # JSON is YAML; the loader is a safe one
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    if not isinstance(spec, dict) or spec.get("kind") != _KIND:
+    if not isinstance(spec, dict) or spec.get("kind") != CDI_KIND:
         return None
     devices = spec.get("devices")
     names = [each.get("name") for each in devices if isinstance(each, dict)] if isinstance(devices, list) else []
     versions = (match[1] for text in _host_paths(spec) if (match := _DRIVER.search(text)))
     return CdiSpec(
         path=str(path),
-        devices=tuple(f"{_KIND}={name}" for name in names if isinstance(name, str) and name),
+        devices=tuple(f"{CDI_KIND}={name}" for name in names if isinstance(name, str) and name),
         driver=next(versions, None),
     )
 

@@ -115,11 +115,14 @@ class Engine(Struct, frozen=True):
     """Whether the user is in the group `docker`; the running session may be older than that."""
 
 
+Purpose = Literal["engine", "podman", "home", "cache", "shm", "data"]
+"""What a folder is for: Docker's root, podman's, ENVKIT_HOME, uv's cache, /dev/shm, the provider's data disk."""
+
+
 class Disk(Struct, frozen=True):
     """A file system, by what envkit or an engine does with it."""
 
-    purpose: Literal["engine", "home", "cache", "shm", "data"]
-    """Engine root, ENVKIT_HOME, uv's cache, /dev/shm, the provider's data disk."""
+    purpose: Purpose
     path: str
     """The folder, which need not exist yet."""
     total_mib: int | None = None

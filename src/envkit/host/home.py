@@ -12,18 +12,28 @@ from msgspec import Struct, convert
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """Someone who rents out machines that are containers themselves."""
 
+    title: str
+    """As it calls itself."""
     variables: list[str]
     paths: list[str]
-    data_disk: str
-    """Large, and kept when the machine is stopped."""
+    advice: str
+    """What is peculiar to its machines."""
     source: str
+    data_disk: str = ""
+    """Large, and kept when the machine is stopped."""
+    ports: list[int] = []
+    """The only ones that can be reached from outside; empty: the user chooses them."""
+
+
+def providers() -> dict[str, Provider]:
+    """The providers that are known, by their names in host facts."""
+    text = (Path(__file__).parent / "providers.yaml").read_text(encoding="utf-8")
+    return convert(yaml.safe_load(text), dict[str, Provider])
 
 
 def find_provider() -> tuple[str, Provider] | None:
     """The provider of this machine, as far as its variables and folders tell."""
-    text = (Path(__file__).parent / "providers.yaml").read_text(encoding="utf-8")
-    known = convert(yaml.safe_load(text), dict[str, Provider])
-    for name, provider in known.items():
+    for name, provider in providers().items():
         if any(each in os.environ for each in provider.variables) or any(
             Path(each).is_dir() for each in provider.paths
         ):
@@ -39,6 +49,6 @@ def envkit_home() -> Path:
     if os.environ.get("ENVKIT_HOME"):
         return Path(os.environ["ENVKIT_HOME"]).expanduser().absolute()
     found = find_provider()
-    if found and os.access(found[1].data_disk, os.W_OK):
+    if found and found[1].data_disk and os.access(found[1].data_disk, os.W_OK):
         return Path(found[1].data_disk) / "envkit"
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "envkit"

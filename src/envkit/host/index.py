@@ -15,7 +15,7 @@ _BUNDLES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL, Rocky
 )
 _PIP_CONFIGS = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _LOOPBACK = re.compile(r"(^|//)([^/@]*@)?(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:|/|$)")
 _FOREIGN_SETTINGS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE_NEWER", "UV_BUILD_CONSTRAINT", "UV_PRERELEASE", "UV_RESOLUTION",
                      "UV_PYTHON", "UV_PROJECT", "UV_NO_BINARY", "UV_ONLY_BINARY", "UV_TORCH_BACKEND", "VIRTUAL_ENV", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")  # fmt: skip
@@ -62,7 +62,7 @@ def split_proxies() -> tuple[dict[str, str], list[str]]:
 
     `http://127.0.0.1:7897` inside a container is the container itself.
     """
-    names = (spelling for name in _PROXIES for spelling in (name, name.lower()) if os.environ.get(spelling))
+    names = (spelling for name in PROXIES for spelling in (name, name.lower()) if os.environ.get(spelling))
     found = {name: os.environ[name] for name in names}
     dropped = [name for name, value in found.items() if name.upper() != "NO_PROXY" and is_loopback(value)]
     return {name: value for name, value in found.items() if name not in dropped}, dropped
@@ -73,13 +73,19 @@ def is_loopback(address: str) -> bool:
     return bool(_LOOPBACK.search(address))
 
 
+def uv_cache() -> Path:
+    """Where uv keeps downloads: on the same file system as the environments, so that these cost links, not copies."""
+    named = os.environ.get("UV_CACHE_DIR")
+    return Path(named).expanduser().absolute() if named else envkit_home() / "cache" / "uv"
+
+
 def uv_environ(index: str | None = None) -> dict[str, str]:
     """The environment for uv: the user's, with their index and certificates, without what would bend a lock.
 
     `index` overrides the index that the machine is set up with.
     """
     environ = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
-    environ.setdefault("UV_CACHE_DIR", str(envkit_home() / "cache" / "uv"))
+    environ.setdefault("UV_CACHE_DIR", str(uv_cache()))
     environ.setdefault("UV_HTTP_TIMEOUT", "120")
     address, bundle = index or package_index(), ca_bundle()
     if address:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envkit.host.home import Provider, envkit_home, find_provider
+from envkit.host.home import Provider, envkit_home, find_provider, providers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The folders that this machine is made to have; no provider's variable is set."""
     there: set[str] = set()
     monkeypatch.setattr("envkit.host.home.Path.is_dir", lambda self: str(self) in there)
-    for name in ("AutoDLContainerUUID", "RUNPOD_POD_ID", "VAST_CONTAINERLABEL"):
+    for name in (each for provider in providers().values() for each in provider.variables):
         monkeypatch.delenv(name, raising=False)
     return there
 
@@ -58,7 +58,7 @@ def test_a_provider_is_known_by_its_folder(folders: set[str]) -> None:
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data disk of the provider that this machine is made to have; it does not exist yet."""
     disk = tmp_path / "disk"
-    provider = Provider(variables=[], paths=[], data_disk=str(disk), source="invented")
+    provider = Provider(title="Someone", variables=[], paths=[], data_disk=str(disk), advice="none", source="invented")
     monkeypatch.setattr("envkit.host.home.find_provider", lambda: ("someone", provider))
     return disk
 

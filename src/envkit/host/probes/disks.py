@@ -1,0 +1,41 @@
+"""The file systems that envkit, an engine and the apps use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from envkit.host.facts import Disk, Purpose
+from envkit.host.home import envkit_home, find_provider
+from envkit.host.index import uv_cache
+
+
+def probe_disks() -> dict[str, Any]:
+    """Room and file system of ENVKIT_HOME, uv's cache, /dev/shm, the data disk, and the engine's folder."""
+    provider = find_provider()
+    folders: dict[Purpose, Path] = {
+        "home": envkit_home(),
+        "cache": uv_cache(),
+        "shm": Path("/dev/shm"),  # noqa: S108  # its size is what matters
+    }
+    if provider and provider[1].data_disk and Path(provider[1].data_disk).is_dir():
+        folders["data"] = Path(provider[1].data_disk)
+    return {"disks": tuple(look_at(purpose, folder) for purpose, folder in folders.items())}
+
+
+def look_at(purpose: Purpose, path: Path) -> Disk:
+    """The file system that the folder is on, or will be on."""
+    for each in (path, *path.parents):
+        try:
+            room, device = os.statvfs(each), each.stat().st_dev
+        except OSError:
+            continue
+        return Disk(
+            purpose=purpose,
+            path=str(path),
+            total_mib=room.f_blocks * room.f_frsize // 2**20,
+            free_mib=room.f_bavail * room.f_frsize // 2**20,
+            filesystem=f"{os.major(device)}:{os.minor(device)}",
+        )
+    return Disk(purpose=purpose, path=str(path))
