@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -71,6 +72,32 @@ def cli(session: Cli, tmp_path: Path) -> Iterator[Cli]:
     yield replace(session, cwd=tmp_path)
     left = leftovers(session.home)
     assert not left
+
+
+@pytest.fixture
+def stand_in_gpus() -> Iterator[Path]:
+    """A CDI spec of GPUs that are not there: who gets one has STAND_IN_GPU set."""
+    info = json.loads(docker("info", "--format", "{{json .}}"))
+    folder = Path("/etc/cdi")
+    if not info.get("CDISpecDirs"):
+        skip("needs an engine with CDI: Docker 28.2, or 25 with `features.cdi`")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        skip(f"needs root: {folder} is not this user's to write to")
+    folder.mkdir(exist_ok=True)
+    spec = folder / "envkit-tests.json"
+    devices = [
+        {
+            "name": name,
+            "containerEdits": {
+                "env": [f"STAND_IN_GPU={name}"],
+                "deviceNodes": [{"path": "/dev/nvidia-stand-in", "hostPath": "/dev/null"}],
+            },
+        }
+        for name in ("0", "GPU-aaaa", "GPU-bbbb", "1:0", "MIG-cccc", "all")
+    ]
+    spec.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
+    yield spec
+    spec.unlink()
 
 
 def leftovers(home: Path, framework: str = "tiny") -> list[str]:

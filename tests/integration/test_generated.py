@@ -167,7 +167,17 @@ def test_the_image_runs_as_any_user_with_a_workspace_of_theirs(image: str, tmp_p
 
 
 @pytest.mark.index
-def test_the_compose_file_runs_a_server(cli: Cli, image: str) -> None:
+@pytest.mark.parametrize(
+    ("profile", "gpus", "handed"),
+    [
+        ("serve-cpu", {}, None),
+        ("serve", {"ENVKIT_GPU_DRIVER": "cdi", "ENVKIT_GPUS": "nvidia.com/gpu=all"}, "all"),
+        ("serve", {"ENVKIT_GPU_DRIVER": "cdi", "ENVKIT_GPUS": "nvidia.com/gpu=0"}, "0"),
+    ],
+)
+def test_the_compose_file_runs_a_server(
+    cli: Cli, image: str, stand_in_gpus: Path, profile: str, gpus: dict[str, str], handed: str | None
+) -> None:
     file = cli.cwd / "tiny.yaml"
     file.write_text(render_compose(load_matrix(cli.matrix).environment("tiny-cpu")))
     workspace = cli.cwd / "workspace"
@@ -175,14 +185,15 @@ def test_the_compose_file_runs_a_server(cli: Cli, image: str) -> None:
     (workspace / "saves").mkdir()
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    project = ["docker", "compose", "--file", file, "--project-name", f"envkit-{SECRET}", "--profile", "serve-cpu"]
+    project = ["docker", "compose", "--file", file, "--project-name", f"envkit-{SECRET}", "--profile", profile]
     if "rlimit" in docker("run", "--rm", "--ulimit", "nofile=1048576", image, "true", status=None):
         # An engine that may not raise limits, such as one inside a container: the rest of the file is still to be seen.
         override = cli.cwd / "override.yaml"
-        override.write_text("services: {serve-cpu: {ulimits: !reset null}}\n")
+        override.write_text(f"services: {{{profile}: {{ulimits: !reset null}}}}\n")
         project[4:4] = ["--file", override]
     environ = {
         **os.environ,
+        **gpus,
         "ENVKIT_WORKSPACE": str(workspace),
         "ENVKIT_PORT": str(port),
         "ENVKIT_USER": f"{os.getuid()}:{os.getgid()}",
@@ -205,6 +216,7 @@ def test_the_compose_file_runs_a_server(cli: Cli, image: str) -> None:
     assert seen["args"] == ["--one", "two"]
     assert seen["uid"] == os.getuid()
     assert (seen["env"]["TINY_SET"], seen["env"]["TINY_TOKEN"]) == ("by the framework", "handed over")
+    assert seen["env"].get("STAND_IN_GPU") == handed
 
 
 # Builds with secrets --------------------------------------------------------------------------------------------------

@@ -119,7 +119,11 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
         **{framework.caches[name].env: folder for name, folder in seen.items()},
         **(listen_env(app, inside, EVERYWHERE if backend.isolated else address) if inside else {}),
-        **({} if backend.isolated else {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in request.gpus)}),
+        **(
+            {}
+            if backend.isolated
+            else {"CUDA_VISIBLE_DEVICES": ",".join(each for gpu in request.gpus for each in gpu.device_ids)}
+        ),
         **{name: value for name, value in request.env.items() if name not in secret_names},
     }
     handed = {name: os.environ[name] for name in framework.secrets if name in os.environ}

@@ -21,7 +21,10 @@ from envkit import process
 from envkit.backends.base import Instance, NameTakenError
 from envkit.backends.build_log import BuildLog
 from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_command, build_hint, build_options, recipe_hash
+from envkit.backends.gpu import CDI_ALL, GpuRequest, request_gpus
 from envkit.errors import BackendError, BuildError
+from envkit.host.probes import probe_host
+from envkit.host.probes.engines import describe_docker, docker_endpoint
 from envkit.render.context import SHM_SIZE
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from envkit.backends.base import Launch, Progress, Recipe
+    from envkit.host.facts import Gpu
 
 LABEL = "io.envkit."
 _PREFIX = "envkit-"
@@ -38,6 +42,15 @@ _LIMITS = [
     Ulimit(name="stack", soft=64 * 2**20, hard=64 * 2**20),
     Ulimit(name="nofile", soft=1048576, hard=1048576),  # Docker 29 starts containers with 1024
 ]
+_GPU_WORDS = (
+    "could not select device driver",
+    "failed to discover GPU",
+    "CDI device",
+    "nvidia-container",
+    "NVIDIA",
+    "unknown or invalid runtime name: nvidia",
+)
+"""In the refusals of an engine that was asked for GPUs."""
 
 
 class DockerBackend:
@@ -60,17 +73,14 @@ class DockerBackend:
 
     def gpu_problem(self) -> str | None:
         """Why this engine cannot hand GPUs to containers, or None."""
-        return None if self._gpu_offer else "this Docker engine has neither the nvidia runtime nor CDI devices"
+        return None if self._request_gpus(()) else "this Docker engine has neither the nvidia runtime nor CDI devices"
 
-    @cached_property
-    def _gpu_offer(self) -> Literal["runtime", "cdi"] | None:
-        """How the engine itself says that it hands GPUs over."""
+    def _request_gpus(self, gpus: tuple[Gpu, ...]) -> GpuRequest | None:
         with _engine():
-            info = self._client.info()
-        if "nvidia" in info.get("Runtimes", {}):
-            return "runtime"
-        devices = (each.get("ID", "") for each in info.get("DiscoveredDevices") or [])
-        return "cdi" if any(each.startswith("nvidia.com/gpu=") for each in devices) else None
+            engine = describe_docker(self._client.info(), endpoint=docker_endpoint())
+        facts = probe_host(("toolkit", "kernel driver"))
+        driver = facts.kernel_driver.version if facts.kernel_driver else None
+        return request_gpus(engine, facts.toolkit, gpus, driver=driver)
 
     # Environments
 
@@ -205,12 +215,11 @@ class DockerBackend:
                 list(launch.argv),
                 name=f"{_PREFIX}{launch.name}",
                 labels={f"{LABEL}{key}": value for key, value in labels.items()},
-                environment={**launch.env, **launch.secrets},
+                **self._gpu_options(launch),
                 working_dir=launch.workdir,
                 user=_owner(launch),
                 mounts=[Mount(each.target, str(each.source), type="bind") for each in launch.mounts],
                 ports={f"{launch.container_port}/tcp": (launch.address, launch.port)} if launch.port else {},
-                device_requests=self._gpu_request(launch),
                 init=True,
                 stdin_open=launch.terminal,
                 tty=launch.terminal and sys.stdin.isatty(),
@@ -221,20 +230,33 @@ class DockerBackend:
             )
         return container
 
-    def _gpu_request(self, launch: Launch) -> list[DeviceRequest]:
-        """GPUs by UUID, the way the engine offers."""
-        uuids = [gpu.uuid for gpu in launch.gpus]
-        if not uuids:
-            return []
-        if self._gpu_offer == "runtime":
-            return [DeviceRequest(device_ids=uuids, capabilities=[["gpu", "compute", "utility"]])]
-        if self._gpu_offer == "cdi":
-            return [DeviceRequest(driver="cdi", device_ids=[f"nvidia.com/gpu={uuid}" for uuid in uuids])]
-        raise BackendError(
-            "there is a GPU, but this Docker engine cannot hand it to a container",
-            hint="install the NVIDIA Container Toolkit, run `sudo nvidia-ctk runtime configure --runtime=docker` and restart"
-            " Docker; or use `--backend venv`, or give the GPU up with `--device cpu`",
-        )
+    def _gpu_options(self, launch: Launch) -> dict[str, Any]:
+        """The app's variables, and the request for its GPUs in the way that this engine offers."""
+        env = {**launch.env, **launch.secrets}
+        if not launch.gpus:
+            return {"environment": env}
+        request = self._request_gpus(launch.gpus)
+        if request is None:
+            raise BackendError(
+                "there is a GPU, but this Docker engine cannot hand it to a container",
+                hint="install the NVIDIA Container Toolkit, run `sudo nvidia-ctk runtime configure --runtime=docker` and"
+                " restart Docker; or use `--backend venv`, or give the GPU up with `--device cpu`",
+            )
+        ids = list(request.ids)
+        match request.way:
+            case "cdi":
+                # `all` is the only name that WSL has; CUDA is told which of them are meant.
+                chosen = [each for gpu in launch.gpus for each in gpu.device_ids] if CDI_ALL in ids else []
+                return {
+                    "environment": {**env, **({"CUDA_VISIBLE_DEVICES": ",".join(chosen)} if chosen else {})},
+                    "device_requests": [DeviceRequest(driver="cdi", device_ids=ids)],
+                }
+            case "runtime":
+                seen = {"NVIDIA_VISIBLE_DEVICES": ",".join(ids), "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+                return {"environment": {**env, **seen}, "runtime": "nvidia"}
+            case "hook":
+                every = DeviceRequest(device_ids=ids, capabilities=[["gpu", "compute", "utility"]])
+                return {"environment": env, "device_requests": [every]}
 
 
 def _owner(launch: Launch) -> str:
@@ -278,8 +300,8 @@ def _hint(problem: str) -> str:
 
 
 def _start_hint(text: str) -> str:
-    if "could not select device driver" in text or "failed to discover GPU" in text:
-        return "install the NVIDIA Container Toolkit and restart Docker, or use `--device cpu`"
+    if any(each in text for each in _GPU_WORDS):
+        return "`envkit doctor` finds what is wrong with the GPUs of this engine; or use `--backend venv` or `--device cpu`"
     if "port is already allocated" in text or "address already in use" in text:
         return "another program took the port: choose one with `--port`"
     return "the engine's own words are above; `docker info` tells more about it"

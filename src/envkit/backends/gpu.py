@@ -1,17 +1,50 @@
-"""Which names a container engine knows the chosen GPUs by; pure."""
+"""How a container engine is asked for the chosen GPUs; pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from envkit.host.cdi import CDI_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from envkit.host.facts import Gpu
+    from envkit.host.facts import Engine, Gpu, Toolkit
 
 CDI_ALL = f"{CDI_KIND}=all"
+
+
+@dataclass(frozen=True)
+class GpuRequest:
+    """The way to ask, and the names to ask for."""
+
+    way: Literal["cdi", "runtime", "hook"]
+    """CDI devices; the nvidia runtime with its variables; what `docker run --gpus` does."""
+    ids: tuple[str, ...]
+
+
+def request_gpus(
+    engine: Engine, toolkit: Toolkit | None, gpus: Sequence[Gpu], *, driver: str | None = None
+) -> GpuRequest | None:
+    """How to ask this engine for these GPUs, from what it really offers; None: it offers nothing.
+
+    CDI goes first: it survives `systemctl daemon-reload` and needs no hook. A spec made for another driver than the one
+    that is loaded names files that are gone, so the runtime goes before it. `--gpus` works without the runtime
+    wherever the engine finds the toolkit's hook, which no engine tells.
+    """
+    uuids = tuple(each for gpu in gpus for each in gpu.device_ids)
+    specs = toolkit.cdi_specs if toolkit else ()
+    stale = any(spec.driver and driver and spec.driver != driver for spec in specs)
+    names = cdi_names(gpus, engine.cdi_devices or ()) if engine.cdi_devices else None
+    runtime = "nvidia" in (engine.runtimes or ())
+    if names is not None and not (stale and runtime):
+        return GpuRequest("cdi", names)
+    if runtime:
+        return GpuRequest("runtime", uuids)
+    if toolkit and toolkit.hook and not engine.remote:
+        return GpuRequest("hook", uuids)
+    return None
 
 
 def cdi_names(gpus: Sequence[Gpu], devices: Collection[str]) -> tuple[str, ...] | None:

@@ -40,6 +40,11 @@ class Gpu(Struct, frozen=True):
     fabric: Literal["not supported", "not started", "in progress", "completed"] | None = None
     """Whether the NVSwitch fabric took it in; CUDA does not start before (error 802)."""
 
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        """The UUIDs that programs ask for it by: in MIG mode, those of its slices."""
+        return tuple(each.uuid for each in self.mig_devices) or (self.uuid,)
+
 
 class KernelDriver(Struct, frozen=True):
     """The driver's part in the kernel, which may be of another version than its libraries."""

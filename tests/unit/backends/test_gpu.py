@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from envkit.backends.gpu import cdi_names
-from envkit.host.facts import Gpu, MigDevice
+from envkit.backends.gpu import GpuRequest, cdi_names, request_gpus
+from envkit.host.facts import CdiSpec, Engine, Gpu, MigDevice, Toolkit
 
 FIRST, SECOND = Gpu(index=0, uuid="GPU-aaaa"), Gpu(index=1, uuid="GPU-bbbb")
 SLICES = (MigDevice(index=0, uuid="MIG-cccc"), MigDevice(index=2, uuid="MIG-dddd"))
@@ -56,3 +58,41 @@ def test_the_names_of_exactly_the_chosen_gpus(
     gpus: list[Gpu], devices: tuple[str, ...], names: tuple[str, ...] | None
 ) -> None:
     assert cdi_names(gpus, devices) == names
+
+
+# The way to ask -------------------------------------------------------------------------------------------------------
+
+RUNTIME = ("nvidia", "runc")
+HOOK = Toolkit(path="/usr/bin/nvidia-ctk", hook="/usr/bin/nvidia-container-runtime-hook")
+STALE = Toolkit(hook="x", cdi_specs=(CdiSpec("/etc/cdi/nvidia.yaml", full("0"), driver="570.86.10"),))
+
+
+@pytest.mark.parametrize(
+    ("engine", "toolkit", "request_"),
+    [
+        ({}, None, None),
+        ({}, Toolkit(path="/usr/bin/nvidia-ctk"), None),
+        ({"runtimes": ("runc",), "cdi_devices": ()}, Toolkit(), None),
+        ({"runtimes": RUNTIME}, None, GpuRequest("runtime", ("GPU-aaaa",))),
+        ({"runtimes": RUNTIME, "cdi_devices": full("GPU-aaaa", "all")}, HOOK, GpuRequest("cdi", full("GPU-aaaa"))),
+        ({"runtimes": RUNTIME, "cdi_devices": full("GPU-bbbb")}, HOOK, GpuRequest("runtime", ("GPU-aaaa",))),
+        ({"cdi_devices": full("0", "1")}, None, GpuRequest("cdi", full("0"))),
+        ({"cdi_devices": full("1")}, None, None),
+        # A spec of another driver than the one that is loaded names files that are gone.
+        ({"runtimes": RUNTIME, "cdi_devices": full("0")}, STALE, GpuRequest("runtime", ("GPU-aaaa",))),
+        ({"cdi_devices": full("0")}, STALE, GpuRequest("cdi", full("0"))),  # doctor tells what comes of it
+        # No engine tells whether it found the hook.
+        ({"runtimes": ("runc",), "remote": False}, HOOK, GpuRequest("hook", ("GPU-aaaa",))),
+        ({"runtimes": ("runc",), "remote": True}, HOOK, None),  # this machine's hook is not that engine's
+    ],
+)
+def test_an_engine_is_asked_for_what_it_offers(
+    engine: dict[str, Any], toolkit: Toolkit | None, request_: GpuRequest | None
+) -> None:
+    assert request_gpus(Engine(state="usable", **engine), toolkit, [FIRST], driver="580.82.07") == request_
+
+
+def test_slices_are_asked_for_by_their_own_uuids() -> None:
+    asked = request_gpus(Engine(state="usable", runtimes=RUNTIME), None, [FIRST, SLICED])
+
+    assert asked == GpuRequest("runtime", ("GPU-aaaa", "MIG-cccc", "MIG-dddd"))

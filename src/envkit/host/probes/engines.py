@@ -39,7 +39,7 @@ def probe_docker() -> dict[str, Any]:
         "buildx": _buildx(),
         "group_member": _in_group("docker"),
     }
-    endpoint = _endpoint()
+    endpoint = docker_endpoint()
     try:
         client = docker.from_env(version="auto", timeout=2)
         info = client.info()
@@ -104,7 +104,7 @@ def _unusable(error: Exception, endpoint: str, around: dict[str, Any]) -> Engine
     )
 
 
-def _endpoint() -> str:
+def docker_endpoint() -> str:
     """The address that the docker command line would talk to."""
     if os.environ.get("DOCKER_HOST"):
         return os.environ["DOCKER_HOST"]
