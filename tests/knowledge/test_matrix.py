@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from packaging.version import Version
 
-from envkit.errors import NoPlanError
-from envkit.host.facts import Gpu, HostFacts
 from envkit.host.home import providers
-from envkit.matrix.plan import make_plan
+from envkit.matrix.warn import space_needed
 
 if TYPE_CHECKING:
     from envkit.matrix.load import Matrix, MatrixEnvironment
@@ -57,37 +54,35 @@ def test_mirrors_are_encrypted_where_no_hash_or_signature_guards_them(shipped: M
         assert (mirror.huggingface or "https:").startswith("https:")  # apt checks signatures
 
 
-@pytest.mark.parametrize(
-    ("model", "capability", "driver", "environment"),
-    [
-        ("Tesla P100-PCIE-16GB", "6.0", "580.82.07", "llamafactory-cu124"),
-        ("NVIDIA GeForce GTX 1080 Ti", "6.1", "535.183.01", "llamafactory-cu124"),
-        ("Tesla V100-SXM2-32GB", "7.0", "535.54.03", "llamafactory-cu124"),
-        ("Tesla V100-SXM2-32GB", "7.0", "580.82.07", "llamafactory-cu124"),
-        ("Tesla T4", "7.5", "580.82.07", "llamafactory-cu130"),
-        ("NVIDIA A100-SXM4-80GB", "8.0", "550.54.15", "llamafactory-cu124"),
-        ("NVIDIA GeForce RTX 3090", "8.6", "470.82.01", None),
-        ("NVIDIA GeForce RTX 3090", "8.6", "525.60.13", "llamafactory-cu124"),
-        ("NVIDIA GeForce RTX 3090", "8.6", "535.183.01", "llamafactory-cu124"),
-        ("NVIDIA GeForce RTX 3090", "8.6", "580.65.06", "llamafactory-cu130"),
-        ("NVIDIA GeForce RTX 4090", "8.9", "580.82.07", "llamafactory-cu130"),
-        ("NVIDIA H200", "9.0", "580.82.07", "llamafactory-cu130"),
-        ("NVIDIA B200", "10.0", "580.82.07", "llamafactory-cu130"),
-        ("NVIDIA GeForce RTX 5090", "12.0", "570.86.10", None),
-        ("NVIDIA GeForce RTX 5090", "12.0", "580.82.07", "llamafactory-cu130"),
-    ],
-)
-def test_what_a_machine_gets(
-    shipped: Matrix, model: str, capability: str, driver: str, environment: str | None
-) -> None:
-    facts = HostFacts((Gpu(0, model, "GPU-0", 24576, capability),), driver=driver)
+def test_branches_of_drivers_are_in_order_and_begin_with_the_least(shipped: Matrix) -> None:
+    for major, driver in shipped.file.drivers.items():
+        branches = list(driver.branches)
+        cudas = [Version(each) for each in driver.branches.values()]
+        assert branches[0] == driver.least.split(".")[0]
+        assert branches == sorted(branches, key=int)
+        assert cudas == sorted(set(cudas))
+        assert {str(each.major) for each in cudas} == {major}
 
-    if environment is None:
-        with pytest.raises(NoPlanError):
-            make_plan(shipped, "llamafactory", facts)
-    else:
-        plan = make_plan(shipped, "llamafactory", facts)
-        assert (plan.environment.name, plan.device) == (environment, "gpu")
+
+def test_the_driver_that_brought_the_cuda_of_each_variant_is_known(
+    environment: MatrixEnvironment, shipped: Matrix
+) -> None:
+    cuda = environment.variant.cuda
+    assert cuda is None or cuda in shipped.file.drivers[cuda.split(".")[0]].branches.values()
+
+
+def test_every_feature_is_one_that_a_framework_offers(shipped: Matrix) -> None:
+    assert {each for framework in shipped.frameworks.values() for each in framework.features} == set(
+        shipped.file.features
+    )
+
+
+def test_the_size_of_every_environment_is_known(environment: MatrixEnvironment) -> None:
+    size = environment.entry.size
+
+    assert size is not None
+    assert 1000 < size.venv_mib < size.image_mib < 40000
+    assert space_needed(environment, "home") == size.venv_mib
 
 
 def test_providers_can_be_recognised_and_have_a_disk() -> None:

@@ -9,11 +9,12 @@ import click
 import msgspec
 
 from envkit.apps.launch import choose_backend
-from envkit.cli.console import json_option, matrix_option, print_json
+from envkit.cli.console import json_option, matrix_option, print_json, style
 from envkit.cli.instances import backends
 from envkit.errors import UsageError
 from envkit.host.facts import HostFacts
 from envkit.host.probes import probe_host
+from envkit.matrix.gpus import select_gpus
 from envkit.matrix.load import load_matrix
 from envkit.matrix.plan import DeviceWish, Plan, make_plan
 
@@ -24,6 +25,9 @@ device_option = click.option(
     show_default=True,
     help="What to run on; `auto` never gives up a GPU that is there.",
 )
+gpus_option = click.option(
+    "--gpus", metavar="0,1", help="GPUs by index or UUID, MIG slices by UUID, `all` or `none` [default: all]."
+)
 environment_option = click.option("--env", "environment", metavar="ENVIRONMENT", help="This environment and no other.")
 
 
@@ -31,6 +35,7 @@ environment_option = click.option("--env", "environment", metavar="ENVIRONMENT",
 @click.argument("framework")
 @environment_option
 @device_option
+@gpus_option
 @click.option(
     "--facts",
     "described",
@@ -44,6 +49,7 @@ def plan_command(
     framework: str,
     environment: str | None,
     device: DeviceWish,
+    gpus: str | None,
     described: Path | None,
     as_json: bool,
     overlay: Path | None,
@@ -51,7 +57,7 @@ def plan_command(
     """Show which environment of FRAMEWORK fits this machine, and why."""
     matrix = load_matrix(overlay)
     matrix.framework(framework)
-    facts = _read_facts(described) if described else probe_host()
+    facts, device = with_gpus(_read_facts(described) if described else probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     # Another machine's engine cannot be asked.
     backend = None if described else choose_backend("auto", backends(), gpu=plan.device == "gpu")[0].name
@@ -62,6 +68,21 @@ def plan_command(
     for name, reasons in plan.rejected:
         for reason in reasons:
             click.echo(f"  not {name}: {reason}")
+    for note in plan.notes:
+        click.echo(f"  note: {note}")
+    for warning in plan.warnings:
+        click.echo(f"  {style('warning:', fg='yellow')} {warning}")
+
+
+def with_gpus(facts: HostFacts, gpus: str | None, device: DeviceWish) -> tuple[HostFacts, DeviceWish]:
+    """The facts with the chosen GPUs alone, and the device that the choice means."""
+    if gpus == "none":
+        if device == "gpu":
+            raise UsageError("`--gpus none` contradicts `--device gpu`", hint="leave out one of them")
+        return facts, "cpu"
+    if device == "cpu" and gpus not in (None, "all"):
+        raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
+    return select_gpus(facts, gpus), device
 
 
 def _read_facts(path: Path) -> HostFacts:
@@ -87,5 +108,6 @@ def plan_json(plan: Plan, backend: str | None) -> dict[str, object]:
         "device": plan.device,
         "backend": backend,
         "rejected": [{"environment": name, "reasons": list(reasons)} for name, reasons in plan.rejected],
+        "notes": list(plan.notes),
         "warnings": list(plan.warnings),
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from envkit.apps.launch import LOOPBACK, Request, choose_backend, plan_launch
 from envkit.apps.run import run_attached, run_detached
@@ -17,7 +16,7 @@ from envkit.backends.base import Recipe
 from envkit.cli.build import base_image_option, mirror_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
 from envkit.cli.instances import backends
-from envkit.cli.plan import device_option, environment_option, plan_json
+from envkit.cli.plan import device_option, environment_option, gpus_option, plan_json, with_gpus
 from envkit.errors import UsageError
 from envkit.host.index import split_proxies
 from envkit.host.probes import probe_host
@@ -28,7 +27,6 @@ from envkit.process import redact
 
 if TYPE_CHECKING:
     from envkit.backends.base import Backend, Launch
-    from envkit.host.facts import HostFacts
     from envkit.matrix.schema import App
 
 
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     help="Where to run.",
 )
 @device_option
-@click.option("--gpus", metavar="0,1", help="GPUs by their index; all by default.")
+@gpus_option
 @click.option("--port", type=click.IntRange(0, 65535), help="The port on this machine; 0 takes a free one.")
 @click.option("--name", help="The instance's name.")
 @click.option("-d", "--detach", is_flag=True, help="Return once the app answers, and leave it running.")
@@ -98,7 +96,7 @@ def run_command(
     """
     matrix = load_matrix(overlay)
     spec = named(app, matrix.framework(framework).apps, f"app of {framework}")
-    facts = _with_gpus(probe_host(), gpus, device)
+    facts, device = with_gpus(probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
@@ -118,6 +116,11 @@ def run_command(
     )
     launch = plan_launch(request, spec, recipe, chosen, known)
     say(f"{style(plan.environment.name, bold=True)} on the {plan.device.upper()}, backend {chosen.name} ({why})")
+    if plan.warnings:
+        asked = {"--env": environment, "--device": device, "--gpus": gpus, "--matrix": overlay}
+        options = [f" {option} {value}" for option, value in asked.items() if value not in (None, "auto")]
+        number, them = ("1 warning", "it") if len(plan.warnings) == 1 else (f"{len(plan.warnings)} warnings", "them")
+        say(f"{number} about this machine: `envkit plan {framework}{''.join(options)}` shows {them}")
     if detach and spec.kind == "terminal":
         raise UsageError(f"{app} talks with you at the terminal", hint="leave out `--detach`")
     if chosen.isolated and (dropped := split_proxies()[1]):
@@ -213,19 +216,6 @@ def _show(plan: Plan, backend: Backend, recipe: Recipe, launch: Launch, *, as_js
         click.echo(f"with         {variable}=(secret)")
     if launch.url:
         click.echo(f"answers at   {launch.url}")
-
-
-def _with_gpus(facts: HostFacts, wish: str | None, device: DeviceWish) -> HostFacts:
-    """The facts with the chosen GPUs alone: by index, never by count, so `--gpus 0` is the first one."""
-    if wish in (None, "all"):
-        return facts
-    if device == "cpu" or not facts.gpus:
-        raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
-    by_index = {str(gpu.index): gpu for gpu in facts.gpus}
-    unknown = [each for each in (wish or "").split(",") if each not in by_index]
-    if unknown:
-        raise UsageError(f"there is no GPU with index {unknown[0]}", hint=f"there are: {', '.join(by_index)}")
-    return msgspec.structs.replace(facts, gpus=tuple(by_index[each] for each in (wish or "").split(",")))
 
 
 def _volume(text: str) -> tuple[Path, str]:

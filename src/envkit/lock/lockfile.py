@@ -78,8 +78,8 @@ def lock_path(environment: MatrixEnvironment) -> Path:
 
 
 def python_platform(environment: MatrixEnvironment) -> str:
-    """The resolver's name for the machines that a lock is for: Linux on x86_64 with the base image's C library."""
-    return f"x86_64-manylinux_{environment.base.glibc.replace('.', '_')}"
+    """The resolver's name for the machines that a lock is for: Linux with the base image's processors and C library."""
+    return f"{environment.base.architecture}-manylinux_{environment.base.glibc.replace('.', '_')}"
 
 
 def requirements(environment: MatrixEnvironment) -> str:

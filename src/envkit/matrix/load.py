@@ -153,6 +153,7 @@ def load_matrix(overlay: Path | None = None) -> Matrix:
     file = MatrixFile(**{key: value for key, value in merged.items() if value is not None})
     if not source.faults:
         _check_agreement(file, frameworks, source)
+        _check_features(file, frameworks, homes, source)
     if source.faults:
         raise MatrixError(source.faults)
     return Matrix(file, frameworks, homes)
@@ -192,6 +193,17 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
             source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")
     for name in file.environments:
         _check_environment(name, file, frameworks, source)
+
+
+def _check_features(file: MatrixFile, frameworks: dict[str, Framework], homes: dict[str, Path], source: Source) -> None:
+    for name, framework in frameworks.items():
+        for number, feature in enumerate(framework.features):
+            if feature not in file.features:
+                source.fault(
+                    ("features", str(number)),
+                    f"unknown feature: {feature}: add it under `features` in envmatrix.yaml",
+                    homes[name] / "images" / name / "framework.yaml",
+                )
 
 
 def _check_stack(name: str, file: MatrixFile, source: Source) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from packaging.version import Version
-
 from envkit.errors import NoPlanError
+from envkit.matrix.fit import driver_objections, gpu_objections, gpus_that_fit
+from envkit.matrix.warn import plan_warnings
 
 if TYPE_CHECKING:
-    from envkit.host.facts import Gpu, HostFacts
+    from envkit.host.facts import HostFacts
     from envkit.matrix.load import Matrix, MatrixEnvironment
 
 Device = Literal["gpu", "cpu"]
@@ -24,7 +24,10 @@ class Plan:
     environment: MatrixEnvironment
     device: Device
     rejected: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    """How the device was chosen, where nobody asked for it."""
+    warnings: tuple[str, ...] = ()
+    """What will not work on this machine, or may not."""
 
 
 def make_plan(
@@ -38,8 +41,11 @@ def make_plan(
     """The newest environment of `framework` that fits; a named `environment` is judged and not replaced.
 
     On the CPU, one that carries no CUDA goes before those that do. A GPU is never given up in silence: `auto` means
-    the CPU only where there is no GPU at all. Raises `NoPlanError` with the reasons, `UsageError` for unknown names.
+    the CPU only where there is no GPU at all. What is not known blocks nothing, and is warned of. Raises `NoPlanError`
+    with the reasons, `UsageError` for unknown names.
     """
+    matrix.framework(framework)
+    _check_architecture(matrix, facts)
     chosen = _choose_device(matrix, framework, facts, device)
     candidates = matrix.environments(framework)
     if chosen == "cpu":
@@ -54,18 +60,54 @@ def make_plan(
         raise NoPlanError(
             f"no environment of {framework} runs on this machine's {chosen.upper()}",
             rejected=[(each.name, against) for each, against in verdicts],
-            hint=_way_out(verdicts),
+            hint=_way_out(candidates, matrix, facts),
         )
     better = "is newer" if best.variant.cuda else "is made for the CPU"
     rejected = [(each.name, against or (f"{best.name} {better}",)) for each, against in verdicts if each is not best]
-    return Plan(best, chosen, tuple(rejected))
+    unasked = chosen == "cpu" and device == "auto"
+    return Plan(
+        best,
+        chosen,
+        tuple(rejected),
+        notes=("there is no NVIDIA GPU: planned for the CPU",) if unasked else (),
+        warnings=plan_warnings(best, matrix, facts, gpu=chosen == "gpu"),
+    )
 
 
-def _way_out(verdicts: list[tuple[MatrixEnvironment, tuple[str, ...]]]) -> str:
-    """A newer driver, where one of the environments lacks nothing else."""
-    if any(len(against) == 1 and against[0].startswith("driver ") for _, against in verdicts):
-        return "update the NVIDIA driver, or try `--device cpu`"
-    return "see what there is with `envkit list`, or try `--device cpu`"
+def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:
+    if device == "cpu":
+        return ()
+    return (*driver_objections(environment, matrix, facts), *gpu_objections(environment, facts))
+
+
+def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFacts) -> str:
+    """A newer driver, where one of the environments lacks nothing else; fewer GPUs, where some are at fault; the CPU."""
+    ways = []
+    if any(driver_objections(each, matrix, facts) and not gpu_objections(each, facts) for each in candidates):
+        ways.append("update the NVIDIA driver")
+    choices = {
+        ",".join(str(gpu.index) for gpu in fitting): each.name
+        for each in reversed(candidates)
+        if (fitting := gpus_that_fit(each, matrix, facts))
+    }
+    if choices:
+        each_way = [f"`--gpus {gpus}` ({name})" for gpus, name in reversed(choices.items())]
+        ways.append(f"choose GPUs that fit with {' or '.join(each_way)}")
+    if not ways:
+        ways.append("see what there is with `envkit list`")
+    if candidates[0].framework.cpu:
+        ways.append("try `--device cpu`")
+    return ", or ".join(ways)
+
+
+def _check_architecture(matrix: Matrix, facts: HostFacts) -> None:
+    architecture = facts.system.architecture if facts.system else None
+    base = matrix.file.base_image
+    if base and architecture and architecture != base.architecture:
+        raise NoPlanError(
+            f"{architecture} is not supported yet: the locks hold wheels for {base.architecture} alone",
+            hint=f"choose a machine with {base.architecture} processors (`uname -m`)",
+        )
 
 
 def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:
@@ -85,29 +127,3 @@ def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: Devic
     problem = f"there is an NVIDIA GPU, but {facts.gpu_problem}" if facts.gpu_problem else "there is no NVIDIA GPU"
     hint = "repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`"
     raise NoPlanError(problem, hint=hint if facts.gpu_problem else "leave out `--device gpu`, or use `--device cpu`")
-
-
-def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:
-    if device == "cpu":
-        return ()
-    cuda, least = environment.variant.cuda, matrix.least_driver(environment)
-    if not cuda or not least:
-        return (f"the variant {environment.stack.variant} carries no CUDA: it runs on a CPU",)
-    against = []
-    if facts.driver and Version(facts.driver) < Version(least):
-        against.append(f"driver {facts.driver} is older than {least}, which CUDA {cuda} needs")
-    carried = environment.stack.capabilities
-    against += [
-        f"{gpu.name} has compute capability {gpu.compute_capability}; torch {environment.stack.torch} carries {', '.join(carried)}"
-        for gpu in facts.gpus or ()
-        if not _runs_on(gpu, carried)
-    ]
-    return tuple(dict.fromkeys(against))
-
-
-def _runs_on(gpu: Gpu, carried: list[str]) -> bool:
-    """Binary code runs on the same or a later minor capability of its major (CUDA programming guide)."""
-    if gpu.compute_capability is None:
-        return True  # what is not known does not block
-    major, minor = gpu.compute_capability.split(".")
-    return any(each.split(".")[0] == major and int(each.split(".")[1]) <= int(minor) for each in carried)

@@ -17,6 +17,7 @@ ImageName = Annotated[
 Folder = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", description="the name of a folder")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable, such as `API_KEY`")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
+Mebibytes = Annotated[int, Meta(ge=1, description="a number of MiB")]
 Seconds = Annotated[int, Meta(ge=1, description="a number of seconds")]
 UrlPath = Annotated[str, Meta(pattern=r"^/", description="a path that begins with `/`")]
 Url = Annotated[
@@ -30,6 +31,18 @@ class Driver(Struct, frozen=True, forbid_unknown_fields=True):
 
     least: VersionText
     """The oldest Linux driver that runs any CUDA of this major version."""
+    source: Text
+    branches: dict[VersionText, VersionText] = field(default_factory=dict)
+    """The CUDA that a driver has of its own, by the branch (the first number of its version) that brought it."""
+
+
+class Feature(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that frameworks offer and not every GPU can do."""
+
+    least: Capability
+    """From this compute capability on."""
+    instead: Text
+    """What becomes of it on an older GPU, and what to do there."""
     source: Text
 
 
@@ -54,6 +67,8 @@ class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     triton: VersionText | None = None
     capabilities: list[Capability] = field(default_factory=list)
     """The compute capabilities that its wheels carry code for; none in a variant without CUDA."""
+    ptx: Capability | None = None
+    """Its wheels carry PTX of this capability, which drivers compile for later GPUs; absent: they carry none."""
 
     @property
     def pins(self) -> list[str]:
@@ -70,6 +85,15 @@ class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
     source: Text
 
 
+class Size(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an environment takes on a disk."""
+
+    venv_mib: Mebibytes
+    image_mib: Mebibytes
+    """With its base image."""
+    source: Text
+
+
 class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     """One framework in one variant: the unit that is locked, built and run."""
 
@@ -80,6 +104,8 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     require: Annotated[list[Text], Meta(min_length=1)]
     """Exact pins of what users care about; the framework itself is one of them."""
     constrain: list[Constraint] = field(default_factory=list)
+    size: Size | None = None
+    """Absent: not measured yet, and no disk is called too small for it."""
     note: str = ""
 
 
@@ -87,6 +113,8 @@ class BaseImage(Struct, frozen=True, forbid_unknown_fields=True):
     """What every image starts from."""
 
     name: ImageName
+    architecture: Text
+    """Locks hold wheels for these processors alone; as `uname -m` calls them."""
     glibc: VersionText
     """Locks are made for this C library: a lower one would silently select older wheels."""
     system_packages: list[DebianPackage]
@@ -116,6 +144,7 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     base_image: BaseImage | None = None
     drivers: dict[VersionText, Driver] = field(default_factory=dict)
     """By CUDA major version."""
+    features: dict[Name, Feature] = field(default_factory=dict)
     variants: dict[Name, Variant] = field(default_factory=dict)
     torch_layer: list[Text] = field(default_factory=list)
     """Names, or prefixes ending in `*`, of the packages that form the torch layer."""
@@ -185,6 +214,31 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     """Used when it exists on the host already; else the folder lives under ENVKIT_HOME."""
 
 
+class CapabilityFloor(Struct, frozen=True, forbid_unknown_fields=True):
+    """The compute capability below which a framework starts and is of little use."""
+
+    least: Capability
+    reason: Text
+    source: Text
+
+
+class MemoryFloor(Struct, frozen=True, forbid_unknown_fields=True):
+    """The memory below which a framework starts and is of little use."""
+
+    least_mib: Mebibytes
+    reason: Text
+    source: Text
+
+
+class Floors(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a machine should have; one that has less is warned of and not refused."""
+
+    capability: CapabilityFloor | None = None
+    gpu_memory: MemoryFloor | None = None
+    """Of each GPU, or slice of one."""
+    memory: MemoryFloor | None = None
+
+
 class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     """One `framework.yaml`: how a framework runs."""
 
@@ -207,3 +261,6 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     """Taken over like `pass_env`, and never shown or stored."""
     system_packages: list[DebianPackage] = field(default_factory=list)
     """Beyond what every image has."""
+    features: list[Name] = field(default_factory=list)
+    """What it offers and not every GPU can do: names under `features` in envmatrix.yaml."""
+    floors: Floors = field(default_factory=Floors)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import Envkit, Machine
 
 T4 = HostFacts((Gpu(0, "Tesla T4", "GPU-0", 15360, "7.5"),), driver="535.54.03")
+PTX = (
+    "the driver's own CUDA is 12.2, older than the environment's 12.4: what is compiled through PTX when a program starts"
+    " (numba, CuPy, kernels of your own) can fail with `the provided PTX was compiled with an unsupported toolchain`;"
+    " driver 550 or later compiles it"
+)
 
 
 def test_a_plan_with_the_reasons_against_the_others(envkit: Envkit, machine: Machine) -> None:
@@ -27,6 +32,7 @@ def test_a_plan_with_the_reasons_against_the_others(envkit: Envkit, machine: Mac
         "demo-cu124 on the GPU, backend docker\n"
         "  not demo-cu130: driver 535.54.03 is older than 580.65.06, which CUDA 13.0 needs\n"
         "  not demo-cpu: the variant cpu carries no CUDA: it runs on a CPU\n"
+        f"  warning: {PTX}\n"
     )
 
 
@@ -46,7 +52,8 @@ def test_json(envkit: Envkit, machine: Machine) -> None:
             },
             {"environment": "demo-cpu", "reasons": ["the variant cpu carries no CUDA: it runs on a CPU"]},
         ],
-        "warnings": [],
+        "notes": [],
+        "warnings": [PTX],
     }
 
 
@@ -60,7 +67,7 @@ def test_no_plan_has_the_same_reasons_in_text_and_json(envkit: Envkit, machine: 
     assert text.err == (
         "error: no environment of solo runs on this machine's GPU\n"
         f"  solo-cu130: {reason}\n"
-        "\nhint: update the NVIDIA driver, or try `--device cpu`\n"
+        "\nhint: update the NVIDIA driver\n"
     )
     assert as_json.data["error"]["rejected"] == [{"environment": "solo-cu130", "reasons": [reason]}]
 
@@ -73,10 +80,49 @@ def test_a_broken_driver_is_no_reason_for_the_cpu(envkit: Envkit, machine: Machi
 
 
 def test_options(envkit: Envkit) -> None:
-    assert envkit("plan", "demo", "--env", "demo-cu124").out == "demo-cu124 on the CPU, backend docker\n"
+    note = "  note: there is no NVIDIA GPU: planned for the CPU\n"
+    assert envkit("plan", "demo", "--env", "demo-cu124").out == f"demo-cu124 on the CPU, backend docker\n{note}"
     assert envkit("plan", "demo", "--device", "gpu").status == 4
     assert envkit("plan", "demo", "--device", "tpu").status == 2
     assert envkit("plan", "dmo").err == "error: unknown framework: dmo\n\nhint: did you mean `demo`?\n"
+
+
+def test_a_plan_for_some_of_the_gpus(envkit: Envkit, machine: Machine) -> None:
+    v100 = Gpu(0, "Tesla V100-SXM2-16GB", "GPU-7a", 16384, "7.0")
+    machine.facts = HostFacts((v100, Gpu(1, "Tesla T4", "GPU-9b", 15360, "7.5")), driver="580.82.07")
+
+    assert envkit("plan", "demo").out.startswith(
+        "demo-cu124 on the GPU, backend docker\n  not demo-cu130: GPU 0 (Tesla"
+    )
+    for wish in ("1", "GPU-9"):
+        assert envkit("plan", "demo", "--gpus", wish).out.startswith("demo-cu130 on the GPU, backend docker\n")
+    assert envkit("plan", "demo", "--gpus", "none").out == (
+        "demo-cpu on the CPU, backend docker\n"
+        "  not demo-cu130: demo-cpu is made for the CPU\n"
+        "  not demo-cu124: demo-cpu is made for the CPU\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (["--gpus", "none", "--device", "gpu"], "`--gpus none` contradicts `--device gpu`", "leave out one of them"),
+        (
+            ["--gpus", "0", "--device", "cpu"],
+            "there is no GPU to choose: the plan is for the CPU",
+            "leave out `--gpus`",
+        ),
+        (["--gpus", "1"], "there is no GPU with index 1", "there are: 0"),
+    ],
+)
+def test_gpus_that_cannot_be_chosen(
+    envkit: Envkit, machine: Machine, options: list[str], message: str, hint: str
+) -> None:
+    machine.facts = T4
+
+    result = envkit("plan", "demo", *options)
+
+    assert (result.status, result.err) == (2, f"error: {message}\n\nhint: {hint}\n")
 
 
 # Another machine's facts ----------------------------------------------------------------------------------------------

@@ -143,6 +143,8 @@ def test_a_page_without_a_login_is_not_exposed(envkit: Envkit, machine: Machine,
         (["--gpus", "all"], ["GPU-0", "GPU-1", "GPU-2"]),
         (["--gpus", "2"], ["GPU-2"]),
         (["--gpus", "2,0"], ["GPU-2", "GPU-0"]),
+        (["--gpus", "GPU-1"], ["GPU-1"]),
+        (["--gpus", "none"], []),
         (["--device", "cpu"], []),
     ],
 )
@@ -161,7 +163,8 @@ def test_gpus_are_chosen_by_index_and_never_by_count(
     ("facts", "options", "message"),
     [
         (H200, ["--gpus", "3"], "there is no GPU with index 3"),
-        (H200, ["--gpus", "0,x"], "there is no GPU with index x"),
+        (H200, ["--gpus", "0,x"], "not a GPU: 'x'"),
+        (H200, ["--gpus", "none", "--device", "gpu"], "`--gpus none` contradicts `--device gpu`"),
         (H200, ["--gpus", "0", "--device", "cpu"], "there is no GPU to choose: the plan is for the CPU"),
         (HostFacts(gpus=()), ["--gpus", "0"], "there is no GPU to choose: the plan is for the CPU"),
     ],
@@ -196,6 +199,34 @@ def test_a_loopback_proxy_that_is_dropped_is_said(
     assert envkit("run", "demo", "train").err.splitlines()[1] == (
         "warning: not handed to the container, where 127.0.0.1 is another machine: HTTP_PROXY"
     )
+
+
+@pytest.mark.parametrize(
+    ("framework", "facts", "options", "line"),
+    [
+        ("demo", HostFacts(GPUS), [], "1 warning about this machine: `envkit plan demo` shows it"),
+        (
+            "solo",
+            HostFacts((Gpu(0, "Tesla T4", "GPU-0", 15360, "7.5"), *GPUS[1:]), driver="580.82.07"),
+            ["--gpus", "0,1", "--device", "gpu", "--env", "solo-cu130"],
+            "3 warnings about this machine: `envkit plan solo --env solo-cu130 --device gpu --gpus 0,1` shows them",
+        ),
+    ],
+)
+def test_warnings_are_one_line_with_the_command_that_shows_them(
+    envkit: Envkit, machine: Machine, framework: str, facts: HostFacts, options: list[str], line: str
+) -> None:
+    machine.facts, machine.docker = facts, FakeBackend(status=0)
+
+    assert envkit("run", framework, "train", *options).err.splitlines()[1] == line
+    shown = envkit(*line.split("`")[1].split()[1:]).out
+    assert shown.count("  warning: ") == int(line.split()[0])
+
+
+def test_a_machine_without_warnings_gets_no_line(envkit: Envkit, machine: Machine) -> None:
+    machine.facts, machine.docker = H200, FakeBackend(status=0)
+
+    assert "about this machine" not in envkit("run", "demo", "train").err
 
 
 # Dry run --------------------------------------------------------------------------------------------------------------

@@ -172,6 +172,13 @@ def test_a_framework_must_bear_the_name_of_its_folder(share: Path) -> None:
     assert faults() == [f"{share}/images/solo/framework.yaml:2: name: expected the folder's name 'solo', got 'duo'"]
 
 
+def test_a_feature_of_a_framework_must_be_known(share: Path) -> None:
+    file = share / "images/solo/framework.yaml"
+    line = edit(file, "features: [bf16, fp8]", "features: [bf16, fp4]")
+
+    assert faults() == [f"{file}:{line}: features.1: unknown feature: fp4: add it under `features` in envmatrix.yaml"]
+
+
 def test_a_matrix_without_a_base_image_says_so(share: Path) -> None:
     file = share / "envmatrix.yaml"
     head, tail = file.read_text().split("base_image:")

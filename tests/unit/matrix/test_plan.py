@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from envkit.errors import NoPlanError, UsageError
-from envkit.host.facts import Gpu, HostFacts
+from envkit.host.facts import Gpu, HostFacts, MigDevice, System
+from envkit.matrix.load import load_matrix
 from envkit.matrix.plan import DeviceWish, make_plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from envkit.matrix.load import Matrix
 
 MODELS = {
@@ -25,6 +29,7 @@ MODELS = {
 }
 OLD_CARRIES = "torch 2.6.0 carries 6.0, 7.0, 7.5, 8.0, 8.6, 9.0"
 NEW_CARRIES = "torch 2.11.0 carries 7.5, 8.0, 8.6, 9.0, 10.0, 12.0"
+NO_PTX = ", and no PTX for newer GPUs"
 NO_CUDA = ("demo-cpu", ("the variant cpu carries no CUDA: it runs on a CPU",))
 
 
@@ -40,8 +45,9 @@ def too_old(driver: str, least: str, cuda: str) -> str:
     return f"driver {driver} is older than {least}, which CUDA {cuda} needs"
 
 
-def lacks(model: str, carries: str) -> str:
-    return f"{MODELS[model][0]} has compute capability {MODELS[model][1]}; {carries}"
+def lacks(model: str, carries: str, at: int | None = None) -> str:
+    name = MODELS[model][0] if at is None else f"GPU {at} ({MODELS[model][0]})"
+    return f"{name} has compute capability {MODELS[model][1]}; {carries}"
 
 
 # What fits ------------------------------------------------------------------------------------------------------------
@@ -61,11 +67,11 @@ def lacks(model: str, carries: str) -> str:
             "demo-cu124",
             {"demo-cu130": (too_old("535.54.03", "580.65.06", "13.0"), lacks("V100", NEW_CARRIES))},
         ),
-        ("5090", "580.82.07", "demo-cu130", {"demo-cu124": (lacks("5090", OLD_CARRIES),)}),
+        ("5090", "580.82.07", "demo-cu130", {"demo-cu124": (lacks("5090", OLD_CARRIES + NO_PTX),)}),
         ("T4", "580.82.07", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),
         ("4090", "1000.1", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),  # not as text: 1000 > 580
         ("H200", None, "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),  # an unknown driver stops nobody
-        ("T4 V100", "580.82.07", "demo-cu124", {"demo-cu130": (lacks("V100", NEW_CARRIES),)}),
+        ("T4 V100", "580.82.07", "demo-cu124", {"demo-cu130": (lacks("V100", NEW_CARRIES, at=1),)}),
         ("3090 3090", "580.82.07", "demo-cu130", {"demo-cu124": ("demo-cu130 is newer",)}),
     ],
 )
@@ -94,21 +100,24 @@ def test_a_machine_gets_the_newest_environment_that_fits(
             "570.86.10",
             {
                 "demo-cu130": [too_old("570.86.10", "580.65.06", "13.0")],
-                "demo-cu124": [lacks("5090", OLD_CARRIES)],
+                "demo-cu124": [lacks("5090", OLD_CARRIES + NO_PTX)],
             },
         ),
         (
             "K80 5090",
             "580.82.07",
             {
-                "demo-cu130": [lacks("K80", NEW_CARRIES)],
-                "demo-cu124": [lacks("K80", OLD_CARRIES), lacks("5090", OLD_CARRIES)],
+                "demo-cu130": [lacks("K80", NEW_CARRIES, at=0)],
+                "demo-cu124": [lacks("K80", OLD_CARRIES), lacks("5090", OLD_CARRIES + NO_PTX)],
             },
         ),
         (
             "V100 5090",
             "580.82.07",
-            {"demo-cu130": [lacks("V100", NEW_CARRIES)], "demo-cu124": [lacks("5090", OLD_CARRIES)]},
+            {
+                "demo-cu130": [lacks("V100", NEW_CARRIES, at=0)],
+                "demo-cu124": [lacks("5090", OLD_CARRIES + NO_PTX, at=1)],
+            },
         ),
     ],
 )
@@ -122,9 +131,13 @@ def test_a_gpu_that_nothing_fits_is_an_error_and_never_the_cpu(
     assert error.message == "no environment of demo runs on this machine's GPU"
     assert error.rejected == (*((name, tuple(reasons)) for name, reasons in against.items()), NO_CUDA)
     assert error.details == "\n".join(f"{name}: {each}" for name, reasons in error.rejected for each in reasons)
-    newer_driver = models in ("3090", "5090")
-    first = "update the NVIDIA driver" if newer_driver else "see what there is with `envkit list`"
-    assert error.hint == f"{first}, or try `--device cpu`"
+    ways = {
+        "3090": "update the NVIDIA driver",
+        "5090": "update the NVIDIA driver",
+        "K80 5090": "choose GPUs that fit with `--gpus 1` (demo-cu130)",
+        "V100 5090": "choose GPUs that fit with `--gpus 1` (demo-cu130) or `--gpus 0` (demo-cu124)",
+    }
+    assert error.hint == f"{ways[models]}, or try `--device cpu`"
     assert error.exit_code == 4
 
 
@@ -142,6 +155,75 @@ def test_a_later_minor_capability_runs_what_an_earlier_one_does_and_not_the_othe
     assert make_plan(matrix, "demo", later).environment.name == "demo-cu124"
 
 
+def test_gpus_of_one_model_that_are_at_fault_are_named_by_their_indices(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", machine("V100 T4 V100 V100", "580.82.07"))
+
+    assert dict(plan.rejected)["demo-cu130"] == (
+        f"each of the GPUs 0, 2 and 3 (Tesla V100-SXM2-16GB) has compute capability 7.0; {NEW_CARRIES}",
+    )
+
+
+def test_nothing_proposed_where_no_gpu_fits_and_the_framework_needs_one(matrix: Matrix) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "solo", machine("V100", "580.82.07"))
+
+    assert caught.value.hint == "see what there is with `envkit list`"
+
+
+def test_wheels_with_ptx_run_on_later_gpus(share: Path) -> None:
+    file = share / "envmatrix.yaml"
+    file.write_text(file.read_text().replace('    triton: "3.6.0"\n', '    triton: "3.6.0"\n    ptx: "12.0"\n'))
+    later = HostFacts((Gpu(0, "A GPU", "GPU-0", 1, "13.0"),), driver="640.10")
+
+    assert make_plan(load_matrix(), "demo", later).environment.name == "demo-cu130"
+
+
+# MIG ------------------------------------------------------------------------------------------------------------------
+
+
+def test_slices_have_the_capability_of_their_gpu(matrix: Matrix) -> None:
+    a100 = Gpu(0, "NVIDIA A100", "GPU-0", 40960, "8.0", mig=True, mig_devices=(MigDevice(0, "a slice", "MIG-0", 4864),))
+
+    assert make_plan(matrix, "demo", HostFacts((a100,), driver="580.82.07")).environment.name == "demo-cu130"
+
+
+def test_a_gpu_in_mig_mode_without_slices_runs_nothing(matrix: Matrix) -> None:
+    facts = HostFacts((Gpu(3, "NVIDIA A100", "GPU-3", 40960, "8.0", mig=True),), driver="580.82.07")
+    reason = "NVIDIA A100 is in MIG mode and has no slices: `sudo nvidia-smi -i 3 -mig 0` ends that mode"
+
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", facts)
+
+    assert caught.value.rejected == (("demo-cu130", (reason,)), ("demo-cu124", (reason,)), NO_CUDA)
+    assert caught.value.hint == "see what there is with `envkit list`, or try `--device cpu`"
+
+
+# Processors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("facts", [machine("H200", "580.82.07"), machine()])
+def test_other_processors_are_not_supported_yet(matrix: Matrix, facts: HostFacts) -> None:
+    with pytest.raises(NoPlanError) as caught:
+        make_plan(matrix, "demo", replace(facts, system=System(architecture="aarch64")))
+
+    assert caught.value.message == "aarch64 is not supported yet: the locks hold wheels for x86_64 alone"
+    assert caught.value.hint == "choose a machine with x86_64 processors (`uname -m`)"
+    assert make_plan(matrix, "demo", replace(facts, system=System(architecture="x86_64")))
+    assert make_plan(matrix, "demo", replace(facts, system=System()))
+
+
+# A driver of which only its CUDA is known -----------------------------------------------------------------------------
+
+
+def test_the_cuda_of_a_driver_decides_where_its_version_is_not_known(matrix: Matrix) -> None:
+    plan = make_plan(matrix, "demo", replace(machine("3090"), cuda_driver="12.4"))
+
+    assert plan.environment.name == "demo-cu124"
+    assert dict(plan.rejected)["demo-cu130"] == (
+        "the driver runs CUDA up to 12.4; CUDA 13.0 needs driver 580.65.06 or later",
+    )
+
+
 # The device -----------------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +235,11 @@ def test_without_a_gpu_the_environment_for_the_cpu_goes_first(matrix: Matrix) ->
         ("demo-cu130", ("demo-cpu is made for the CPU",)),
         ("demo-cu124", ("demo-cpu is made for the CPU",)),
     )
+
+
+def test_a_cpu_that_nobody_asked_for_is_said(matrix: Matrix) -> None:
+    assert make_plan(matrix, "demo", machine()).notes == ("there is no NVIDIA GPU: planned for the CPU",)
+    assert make_plan(matrix, "demo", machine(), device="cpu").notes == ()
 
 
 def test_a_named_environment_with_cuda_runs_on_the_cpu_too(matrix: Matrix) -> None:
