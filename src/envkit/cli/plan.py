@@ -57,7 +57,7 @@ def plan_command(
     """Show which environment of FRAMEWORK fits this machine, and why."""
     matrix = load_matrix(overlay)
     matrix.framework(framework)
-    facts, device = with_gpus(_read_facts(described) if described else probe_host(), gpus, device)
+    facts, device = with_gpus(read_facts(described) if described else probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     # Another machine's engine cannot be asked.
     backend = None if described else choose_backend("auto", backends(), gpu=plan.device == "gpu")[0].name
@@ -85,7 +85,8 @@ def with_gpus(facts: HostFacts, gpus: str | None, device: DeviceWish) -> tuple[H
     return select_gpus(facts, gpus), device
 
 
-def _read_facts(path: Path) -> HostFacts:
+def read_facts(path: Path) -> HostFacts:
+    """The facts in a file, or on stdin; raises `UsageError` for anything else."""
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return msgspec.json.decode(data, type=HostFacts)

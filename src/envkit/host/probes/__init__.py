@@ -41,7 +41,7 @@ _PROBES: dict[str, tuple[Probe, float]] = {
     "settings": (probe_settings, 2),
 }
 """By name, with the seconds that each may take."""
-PLAN = ("nvml", "pci", "disks", "system")
+PLAN = ("nvml", "pci", "docker", "disks", "system")
 """What a plan is made from."""
 EVERYTHING = tuple(_PROBES)
 """All that takes no network."""
