@@ -50,7 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without a GPU, where both backends work; a test may change it before it calls."""
     machine = Machine()
     for module in ("host", "plan", "run"):
-        monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *parts: machine.facts)
+        monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
     for module in ("instances", "plan", "run"):
         monkeypatch.setattr(f"envkit.cli.{module}.backends", lambda: {"docker": machine.docker, "venv": machine.venv})
     monkeypatch.setattr("envkit.backends.docker.DockerBackend", lambda: machine.docker)
