@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 from pathlib import Path
@@ -99,7 +100,9 @@ def _fabric(handle: Any) -> Any:  # one of _FABRIC, or None
     import pynvml
 
     info = pynvml.c_nvmlGpuFabricInfo_t()
-    if _ask(pynvml.nvmlDeviceGetGpuFabricInfo, handle, info) is None or info.state >= len(_FABRIC):
+    # The binding passes on what it gets, and the driver wants an address (28 bytes by value end in a crash).
+    answer = _ask(pynvml.nvmlDeviceGetGpuFabricInfo, handle, ctypes.byref(info))
+    if answer is None or info.state >= len(_FABRIC):
         return None
     return _FABRIC[info.state]
 
