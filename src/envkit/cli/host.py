@@ -14,7 +14,7 @@ from envkit.host.probes import EVERYTHING, probe_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envkit.host.facts import Engine, HostFacts, System
+    from envkit.host.facts import Engine, Gpu, HostFacts, MigDevice, System
 
 _UNKNOWN = "not known"
 _PURPOSES = {
@@ -50,11 +50,13 @@ def _lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
     yield "Docker", _engine(facts.engine)
     yield "podman", _engine(facts.podman)
     yield "system", _system(facts.system)
-    if facts.system and (facts.system.container or facts.provider):
-        known = providers().get(facts.provider or "")
-        yield "container", known.title if known else str(facts.system.container)
+    known = providers().get(facts.provider or "")
+    if container := known.title if known else facts.provider or (facts.system and facts.system.container):
+        yield "container", container
     for disk in facts.disks or ():
-        room = f"{_gib(disk.free_mib)} of {_gib(disk.total_mib)} free"
+        room = (
+            f"{_gib(disk.free_mib)} of {_gib(disk.total_mib)} free" if disk.free_mib is not None else "room not known"
+        )
         yield "disk", f"{room} for {_PURPOSES[disk.purpose]}: {disk.path} (file system {disk.filesystem or _UNKNOWN})"
     if facts.pythons is not None:
         yield "Python", ", ".join(each.version for each in facts.pythons) or "none"
@@ -73,17 +75,14 @@ def _lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
 
 def _gpu_lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
     for gpu in facts.gpus or ():
-        memory = f"{gpu.memory_mib} MiB" if gpu.memory_mib is not None else f"memory {_UNKNOWN}"
-        yield (
-            f"GPU {gpu.index}",
-            f"{gpu.name}, {memory}, compute capability {gpu.compute_capability or _UNKNOWN}, {gpu.uuid}",
-        )
+        label, capability = f"GPU {gpu.index}", f"compute capability {gpu.compute_capability or _UNKNOWN}"
+        yield label, ", ".join(filter(None, [gpu.name, _memory(gpu), capability, gpu.uuid]))
         if gpu.mig and not gpu.mig_devices:
-            yield f"GPU {gpu.index}", "in MIG mode, without slices"
+            yield label, "in MIG mode, without slices"
         for each in gpu.mig_devices:
-            yield f"GPU {gpu.index}", f"slice {each.index}: {each.name}, {each.memory_mib} MiB, {each.uuid}"
+            yield label, f"slice {each.index}: {', '.join(filter(None, [each.name, _memory(each), each.uuid]))}"
         if gpu.fabric and gpu.fabric != "not supported":
-            yield f"GPU {gpu.index}", f"NVSwitch fabric {gpu.fabric}"
+            yield label, f"NVSwitch fabric {gpu.fabric}"
     if not facts.gpus:
         problem = f"there is one, but {facts.gpu_problem}" if facts.gpu_problem else None
         yield "GPU", problem or ("none from NVIDIA" if facts.gpus is not None else _UNKNOWN)
@@ -91,16 +90,17 @@ def _gpu_lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
 
 def _driver_lines(facts: HostFacts) -> Iterator[tuple[str, str]]:
     if facts.driver:
-        yield "driver", f"{facts.driver}, for CUDA up to {facts.cuda_driver}"
+        yield "driver", f"{facts.driver}, for CUDA up to {facts.cuda_driver or _UNKNOWN}"
     kernel = facts.kernel_driver
     if kernel and kernel.version:
         kind = "open" if kernel.open else "proprietary"
-        yield "driver", f"kernel module {kernel.version} ({kind}): {', '.join(kernel.modules or ())}"
+        modules = _UNKNOWN if kernel.modules is None else ", ".join(kernel.modules) or "none"
+        yield "driver", f"kernel module {kernel.version} ({kind}), loaded: {modules}"
     if facts.nvswitches:
-        yield "driver", f"{facts.nvswitches} NVSwitches, fabric manager {facts.fabric_manager}"
+        yield "driver", f"{facts.nvswitches} NVSwitches, fabric manager {facts.fabric_manager or _UNKNOWN}"
     if toolkit := facts.toolkit:
-        if toolkit.path:
-            yield "toolkit", toolkit.path
+        if path := toolkit.path or toolkit.hook:
+            yield "toolkit", path
         for spec in toolkit.cdi_specs:
             driver = f", made for driver {spec.driver}" if spec.driver else ""
             yield "toolkit", f"{spec.path}: {len(spec.devices)} CDI devices{driver}"
@@ -134,13 +134,18 @@ def _engine(engine: Engine | None) -> str:
 def _system(system: System | None) -> str:
     if system is None:
         return _UNKNOWN
-    memory = _gib(system.memory_mib)
-    limit = f" ({_gib(system.memory_limit_mib)} for this container)" if system.memory_limit_mib else ""
+    memory = "memory not known" if system.memory_mib is None else f"{_gib(system.memory_mib)} of memory"
+    limit = f" (limited to {_gib(system.memory_limit_mib)})" if system.memory_limit_mib is not None else ""
     wsl = ", WSL" if system.wsl else ""
     return (
-        f"{system.os_name or _UNKNOWN}, {system.architecture}, kernel {system.kernel}, "
-        f"glibc {system.glibc or _UNKNOWN}{wsl}; {system.cpus} CPUs, {memory} of memory{limit}"
+        f"{system.os_name or f'system {_UNKNOWN}'}, {system.architecture or f'architecture {_UNKNOWN}'}, "
+        f"kernel {system.kernel or _UNKNOWN}, glibc {system.glibc or _UNKNOWN}{wsl}; "
+        f"{f'CPUs {_UNKNOWN}' if system.cpus is None else f'{system.cpus} CPUs'}, {memory}{limit}"
     )
+
+
+def _memory(device: Gpu | MigDevice) -> str:
+    return f"memory {_UNKNOWN}" if device.memory_mib is None else f"{device.memory_mib} MiB"
 
 
 def _gib(mib: int | None) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 from msgspec import Struct, convert
 
+from envkit.host.files import is_folder
+
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """Someone who rents out machines that are containers themselves."""
@@ -35,7 +37,7 @@ def find_provider() -> tuple[str, Provider] | None:
     """The provider of this machine, as far as its variables and folders tell."""
     for name, provider in providers().items():
         if any(each in os.environ for each in provider.variables) or any(
-            Path(each).is_dir() for each in provider.paths
+            is_folder(Path(each)) for each in provider.paths
         ):
             return name, provider
     return None

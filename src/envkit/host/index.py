@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from envkit.errors import BackendError
+from envkit.host.files import is_file
 from envkit.host.home import envkit_home
 
 _BUNDLES = (
@@ -54,7 +55,7 @@ def package_index() -> str | None:
 def ca_bundle() -> Path | None:
     """The certificates that this machine trusts, as one file; company networks add their own there."""
     named = (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
-    return next((Path(each) for each in (*named, *_BUNDLES) if each and Path(each).is_file()), None)
+    return next((Path(each) for each in (*named, *_BUNDLES) if each and is_file(Path(each))), None)
 
 
 def split_proxies() -> tuple[dict[str, str], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -11,11 +12,12 @@ import msgspec
 from envkit.host.facts import Endpoint, HostFacts
 from envkit.host.probes.disks import probe_disks
 from envkit.host.probes.engines import probe_docker, probe_podman
-from envkit.host.probes.gpus import gpu_problem, probe_kernel_driver, probe_nvml, probe_pci, probe_toolkit
+from envkit.host.probes.gpus import judge_gpus, probe_kernel_driver, probe_nvml, probe_pci, probe_toolkit
 from envkit.host.probes.network import endpoint_probes
 from envkit.host.probes.programs import probe_compilers, probe_cuda_folders, probe_pythons
 from envkit.host.probes.settings import probe_provider, probe_settings
 from envkit.host.probes.system import probe_system
+from envkit.process import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,18 +29,18 @@ Name = TypeVar("Name", bound=str)
 
 _PROBES: dict[str, tuple[Probe, float]] = {
     "nvml": (probe_nvml, 5),  # a driver without persistence mode wakes eight GPUs up in seconds
-    "pci": (probe_pci, 1),
-    "kernel driver": (probe_kernel_driver, 1),
-    "toolkit": (probe_toolkit, 2),
+    "pci": (probe_pci, 3),
+    "kernel driver": (probe_kernel_driver, 3),
+    "toolkit": (probe_toolkit, 3),
     "docker": (probe_docker, 3),
     "podman": (probe_podman, 3),
-    "disks": (probe_disks, 2),  # a dead network file system answers never
-    "system": (probe_system, 1),
-    "provider": (probe_provider, 1),
-    "pythons": (probe_pythons, 2),
-    "compilers": (probe_compilers, 2),
-    "CUDA folders": (probe_cuda_folders, 2),
-    "settings": (probe_settings, 2),
+    "disks": (probe_disks, 3),  # a dead network file system answers never
+    "system": (probe_system, 3),
+    "provider": (probe_provider, 3),
+    "pythons": (probe_pythons, 3),
+    "compilers": (probe_compilers, 3),
+    "CUDA folders": (probe_cuda_folders, 3),
+    "settings": (probe_settings, 3),
 }
 """By name, with the seconds that each may take."""
 PLAN = ("nvml", "pci", "docker", "disks", "system")
@@ -49,16 +51,34 @@ EVERYTHING = tuple(_PROBES)
 
 def probe_host(parts: Collection[str] = PLAN) -> HostFacts:
     """The facts of this machine, as far as the named probes tell."""
-    answers, unknown = gather({name: _PROBES[name] for name in parts})
-    nvml_silent = unknown.get("nvml")
+    answers, unknown = gather({name: (partial(_as_facts, _PROBES[name][0]), _PROBES[name][1]) for name in parts})
     found: dict[str, Any] = {}
-    for name in parts:
-        for field, value in answers.get(name, {}).items():
-            found[field] = found.get(field, ()) + value if field == "disks" else value
-    problem = gpu_problem(found.pop("nvml_says", None) or nvml_silent, found.get("hardware"), found.get("gpus"))
-    if problem is None and found.get("gpus") is None and "nvml" in parts:
-        found["gpus"] = ()
-    return msgspec.structs.replace(HostFacts(), **found, gpu_problem=problem, unknown=unknown)
+    for answer in answers.values():
+        for field, value in answer.items():
+            found[field] = (found.get(field) or ()) + value if field == "disks" else value
+    if "nvml" in parts:
+        found |= judge_gpus(found, unknown.get("nvml"))
+    return msgspec.structs.replace(HostFacts(), **found, unknown=unknown)
+
+
+def _as_facts(probe: Probe) -> dict[str, Any]:
+    """What the probe tells, as facts that can be printed and read again, whatever an engine or a variable holds."""
+    told = probe()
+    facts = msgspec.convert(printable(msgspec.to_builtins(told)), HostFacts)
+    return {field: getattr(facts, field) for field in told}
+
+
+def printable(value: Any) -> Any:
+    """The same without what is not text: a variable or a file's name may hold any bytes."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {printable(key): printable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [printable(each) for each in value]
+        case _:
+            return value
 
 
 def probe_network(image: str) -> tuple[Endpoint, ...]:
@@ -76,24 +96,37 @@ def gather(probes: Mapping[Name, tuple[Probe, float]]) -> tuple[dict[Name, Mappi
 
     A probe that hangs (in a driver, on a dead disk) is left behind: its thread ends with the process.
     """
-    answers: dict[Name, Mapping[str, Any]] = {}
-    unknown: dict[Name, str] = {}
+    told: dict[Name, Mapping[str, Any] | str] = {}
 
     def look(name: Name, probe: Probe) -> None:
         try:
-            answers[name] = probe()
+            told[name] = probe()
         except Exception as error:  # noqa: BLE001  # one probe's bug must not take the others with it
-            unknown[name] = f"{type(error).__name__}: {error}"
+            told[name] = _reason(error)
 
     began = time.monotonic()
-    threads = {
-        name: threading.Thread(target=look, args=(name, probe), daemon=True) for name, (probe, _) in probes.items()
-    }
-    for thread in threads.values():
-        thread.start()
+    threads = {}
+    for name, (probe, _) in probes.items():
+        thread = threading.Thread(target=look, args=(name, probe), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine lets this user start no more threads
+            told[name] = _reason(error)
+        else:
+            threads[name] = thread
+    for name, thread in threads.items():
+        thread.join(max(0.0, began + probes[name][1] - time.monotonic()))
+    in_time = told.copy()  # who comes later is not heard
+    answers: dict[Name, Mapping[str, Any]] = {}
+    unknown: dict[Name, str] = {}
     for name, (_, limit) in probes.items():
-        threads[name].join(max(0.0, began + limit - time.monotonic()))
-    for name, (_, limit) in probes.items():
-        if name not in answers and name not in unknown:
-            unknown[name] = f"no answer within {limit:g} s"
-    return dict(answers), dict(unknown)
+        answer = in_time.get(name, f"no answer within {limit:g} s")
+        if isinstance(answer, str):
+            unknown[name] = answer
+        else:
+            answers[name] = answer
+    return answers, unknown
+
+
+def _reason(error: Exception) -> str:
+    return printable(redact(f"{type(error).__name__}: {error}"))  # type: ignore[no-any-return]  # text stays text

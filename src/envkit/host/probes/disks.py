@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from envkit.host.facts import Disk, Purpose
+from envkit.host.files import is_folder
 from envkit.host.home import envkit_home, find_provider
 from envkit.host.index import uv_cache
 
@@ -19,18 +20,20 @@ def probe_disks() -> dict[str, Any]:
         "cache": uv_cache(),
         "shm": Path("/dev/shm"),  # noqa: S108  # its size is what matters
     }
-    if provider and provider[1].data_disk and Path(provider[1].data_disk).is_dir():
+    if provider and provider[1].data_disk and is_folder(Path(provider[1].data_disk)):
         folders["data"] = Path(provider[1].data_disk)
     return {"disks": tuple(look_at(purpose, folder) for purpose, folder in folders.items())}
 
 
 def look_at(purpose: Purpose, path: Path) -> Disk:
-    """The file system that the folder is on, or will be on."""
+    """The file system that the folder is on, or will be on; nothing of it where that does not show."""
     for each in (path, *path.parents):
         try:
             room, device = os.statvfs(each), each.stat().st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # it will be made
         except OSError:
-            continue
+            break  # closed to this user, or broken: the folder above may be on another one
         return Disk(
             purpose=purpose,
             path=str(path),

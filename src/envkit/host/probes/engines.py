@@ -14,7 +14,8 @@ from typing import Any
 from envkit import process
 from envkit.errors import BackendError
 from envkit.host.cdi import CDI_KIND, read_cdi_specs
-from envkit.host.facts import Engine
+from envkit.host.facts import Disk, Engine, EngineState, Purpose
+from envkit.host.files import is_there
 from envkit.host.index import is_loopback
 from envkit.host.probes.disks import look_at
 from envkit.process import redact
@@ -27,12 +28,18 @@ _PLUGINS = (
     "/usr/libexec/docker/cli-plugins",
 )
 """Where the docker command line looks for its plugins (docker/cli, cli-plugins/manager)."""
+_TRACES = ("/snap/bin/docker", "/var/run/docker.sock")
+"""Left by an engine that is installed, beside dockerd on the PATH, where not every user finds it."""
+_LOCAL = ("unix:", "http+unix:", "npipe:", "fd:")
+_LISTS_DEVICES = (28, 2)
+"""The Docker release from which on the engine lists its CDI devices (moby#49963)."""
+_PODMAN_CDI = (4, 1)
+"""The podman release from which on `--device` takes CDI names."""
 
 
 def probe_docker() -> dict[str, Any]:
     """Docker, through its API: the engine that the command line's settings (DOCKER_HOST, contexts) lead to."""
     import docker
-    from docker.errors import DockerException
 
     around: dict[str, Any] = {
         "client": shutil.which("docker") or "",
@@ -44,64 +51,72 @@ def probe_docker() -> dict[str, Any]:
         client = docker.from_env(version="auto", timeout=2)
         info = client.info()
         client.close()
-    except (DockerException, OSError) as error:
-        return {"engine": _unusable(error, endpoint, around)}
+    except Exception as error:  # noqa: BLE001  # a damaged context raises just that, an odd address a ValueError
+        return {"engine": explain_docker(error, endpoint=endpoint, **around)}
     engine = describe_docker(info, endpoint=endpoint, **around)
-    here = engine.root and not engine.remote and not engine.desktop
-    return {"engine": engine, "disks": (look_at("engine", Path(engine.root)),) if here and engine.root else ()}
+    return {"engine": engine, "disks": _disk("engine", engine)}
 
 
 def describe_docker(info: dict[str, Any], *, endpoint: str, **around: Any) -> Engine:
     """The engine of which `info` is the answer to `GET /info`."""
-    remote = _is_remote(endpoint)
+    remote, desktop = _is_remote(endpoint), info.get("OperatingSystem") == "Docker Desktop"
     folders = info.get("CDISpecDirs") or []
     listed = info.get("DiscoveredDevices")
-    if listed is not None:
-        devices = tuple(each.get("ID", "") for each in listed if each.get("ID", "").startswith(f"{CDI_KIND}="))
-    elif remote:
+    devices: tuple[str, ...] | None
+    if listed is not None or _release(info.get("ServerVersion")) >= _LISTS_DEVICES:  # it leaves an empty list out
+        names = (each.get("ID") or "" for each in listed or ())
+        devices = tuple(name for name in names if name.startswith(f"{CDI_KIND}="))
+    elif folders and (remote or desktop):
         devices = None
-    else:  # before Docker 28.2 the engine names the folders that it reads
+    else:  # an older engine names the folders that it reads
         devices = tuple(name for spec in read_cdi_specs(folders) for name in spec.devices)
     registry = info.get("RegistryConfig") or {}
-    root = info.get("DockerRootDir", "")
+    root = info.get("DockerRootDir") or ""
     return Engine(
         state="usable",
         endpoint=redact(endpoint),
         remote=remote,
         version=info.get("ServerVersion"),
         rootless="name=rootless" in (info.get("SecurityOptions") or []),
-        desktop=info.get("OperatingSystem") == "Docker Desktop",
+        desktop=desktop,
         snap=root.startswith("/var/snap/"),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
-        cdi=bool(folders) if "CDISpecDirs" in info else False,
+        cdi=bool(folders),
         cdi_devices=devices,
         cgroup_driver=info.get("CgroupDriver"),
         cgroup_version=info.get("CgroupVersion"),
         storage_driver=info.get("Driver"),
         root=root or None,
-        mirrors=tuple(registry.get("Mirrors") or ()),
+        mirrors=tuple(redact(each) for each in registry.get("Mirrors") or ()),
         **around,
     )
 
 
-def _unusable(error: Exception, endpoint: str, around: dict[str, Any]) -> Engine:
-    text = str(error)
+def explain_docker(error: Exception, *, endpoint: str, **around: Any) -> Engine:
+    """The engine that answered with an error, or not at all."""
+    text, remote = redact(str(error)), _is_remote(endpoint)
+    state: EngineState
     if "PermissionError" in text or "Permission denied" in text:
         state, problem = "denied", "you may not talk to the Docker engine (permission denied on its socket)"
     elif "FileNotFoundError" in text or "ConnectionRefused" in text or "Connection refused" in text:
-        installed = (
-            shutil.which("dockerd") or Path("/snap/bin/docker").exists() or Path("/var/run/docker.sock").exists()
-        )
+        installed = remote or shutil.which("dockerd") or any(is_there(Path(each)) for each in _TRACES)
         state, problem = "stopped" if installed else "missing", "no Docker engine answers"
     else:
         state, problem = "failing", text
-    return Engine(
-        state=state,  # type: ignore[arg-type]  # one of the words above
-        problem=problem,
-        endpoint=redact(endpoint),
-        remote=_is_remote(endpoint),
-        **around,
-    )
+    return Engine(state=state, problem=problem, endpoint=redact(endpoint), remote=remote, **around)
+
+
+def _disk(purpose: Purpose, engine: Engine) -> tuple[Disk, ...]:
+    """The disk of its images, where that is this machine's: the engine may be elsewhere, and only its socket here."""
+    if not engine.root or engine.remote or engine.desktop or not is_there(Path(engine.root)):
+        return ()
+    return (look_at(purpose, Path(engine.root)),)
+
+
+def _release(version: str | None) -> tuple[int, ...]:
+    """Major and minor number; empty where there are none."""
+    match = re.match(r"(\d+)\.(\d+)", version or "")
+    return tuple(map(int, match.groups())) if match else ()
 
 
 def docker_endpoint() -> str:
@@ -109,27 +124,26 @@ def docker_endpoint() -> str:
     if os.environ.get("DOCKER_HOST"):
         return os.environ["DOCKER_HOST"]
     from docker.context import ContextAPI
-    from docker.errors import DockerException
 
     try:
         settings = ContextAPI.kwargs_from_context(environment=os.environ)
-    except (DockerException, OSError, ValueError):
+    except Exception:  # noqa: BLE001  # whoever connects is told
         settings = {}
     return settings.get("base_url") or "unix:///var/run/docker.sock"
 
 
 def _is_remote(endpoint: str) -> bool:
-    return not endpoint.startswith(("unix:", "http+unix:", "npipe:")) and not is_loopback(endpoint)
+    return not endpoint.startswith(_LOCAL) and not is_loopback(endpoint)
 
 
 def _buildx() -> str | None:
     """The version of the plugin; empty where there is none; None where it does not say."""
-    paths = (Path(folder).expanduser() / "docker-buildx" for folder in _PLUGINS)
+    paths = (Path(os.path.expanduser(folder)) / "docker-buildx" for folder in _PLUGINS)  # noqa: PTH111  # never raises
     plugin = next((path for path in paths if os.access(path, os.X_OK)), None)
     if plugin is None:
         return ""
     try:
-        says = process.run([str(plugin), "version"], timeout=2).stdout
+        says = process.run([str(plugin), "version"], timeout=1).stdout
     except (BackendError, OSError):
         return None
     version = re.search(r"v?([0-9]+\.[0-9]+\.[0-9]+)", says)
@@ -151,26 +165,36 @@ def probe_podman() -> dict[str, Any]:
         return {"podman": Engine(state="missing", problem="podman is not installed", client="")}
     try:
         done = process.run([client, "info", "--format", "json"], timeout=2.5)
-        info = json.loads(done.stdout)
-    except (BackendError, OSError, ValueError) as error:
+    except (BackendError, OSError) as error:
         return {"podman": Engine(state="failing", problem=str(error), client=client)}
-    engine = describe_podman(info, client=client)
-    here = engine.root and not engine.remote
-    return {"podman": engine, "disks": (look_at("podman", Path(engine.root)),) if here and engine.root else ()}
+    if done.status:
+        lines = done.stderr.strip().splitlines()
+        problem = lines[-1] if lines else f"`podman info` ended with status {done.status}"
+        return {"podman": Engine(state="failing", problem=problem, client=client)}
+    try:
+        engine = describe_podman(json.loads(done.stdout), client=client)
+    except (ValueError, AttributeError) as error:  # no JSON, or another shape
+        return {"podman": Engine(state="failing", problem=f"`podman info` cannot be read: {error}", client=client)}
+    return {"podman": engine, "disks": _disk("podman", engine)}
 
 
 def describe_podman(info: dict[str, Any], *, client: str) -> Engine:
     """The engine of which `info` is what `podman info` prints."""
-    host, store = info.get("host", {}), info.get("store", {})
+    host, store = info.get("host") or {}, info.get("store") or {}
+    remote, version = bool(host.get("serviceIsRemote")), (info.get("version") or {}).get("Version")
+    cdi = _release(version) >= _PODMAN_CDI if version else None
+    devices: tuple[str, ...] | None = None
+    if cdi is not None and not remote:
+        devices = tuple(name for spec in read_cdi_specs() for name in spec.devices) if cdi else ()
     return Engine(
         state="usable",
         client=client,
-        remote=bool(host.get("serviceIsRemote")),
-        version=info.get("version", {}).get("Version"),
-        rootless=host.get("security", {}).get("rootless"),
-        runtimes=tuple(filter(None, [host.get("ociRuntime", {}).get("name")])),
-        cdi=True,
-        cdi_devices=tuple(name for spec in read_cdi_specs() for name in spec.devices),
+        remote=remote,
+        version=version,
+        rootless=(host.get("security") or {}).get("rootless"),
+        runtimes=tuple(filter(None, [(host.get("ociRuntime") or {}).get("name")])),
+        cdi=cdi,
+        cdi_devices=devices,
         cgroup_driver=host.get("cgroupManager"),
         cgroup_version=(host.get("cgroupVersion") or "").removeprefix("v") or None,
         storage_driver=store.get("graphDriverName"),

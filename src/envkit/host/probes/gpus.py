@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envkit.host.cdi import read_cdi_specs
+from envkit.host.cdi import CDI_FOLDERS, read_cdi_specs
 from envkit.host.facts import Gpu, KernelDriver, MigDevice, Toolkit
+from envkit.host.files import is_there, read
+from envkit.host.probes.system import find_container
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 _NVIDIA = "0x10de"
 _GPU_CLASSES = ("0x0300", "0x0302")
@@ -21,6 +25,9 @@ _SWITCH_CLASS = "0x0680"
 _MODULES = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nouveau")
 _FABRIC = ("not supported", "not started", "in progress", "completed")
 """NVML_GPU_FABRIC_STATE_* in the order of their numbers."""
+_NO_DRIVER = ("LIBRARY_NOT_FOUND", "DRIVER_NOT_LOADED", "GPU_NOT_FOUND")
+"""What NVML says on machines without a GPU too."""
+_FABRIC_MANAGER = "nv-fabricmanager"
 _ROOT = Path("/")
 
 
@@ -32,29 +39,38 @@ def probe_nvml() -> dict[str, Any]:
     try:
         import pynvml
     except ImportError:  # pragma: no cover  # it is a dependency; a broken install must still plan for the CPU
-        return {"nvml": "LIBRARY_NOT_FOUND", "nvml_says": "the package nvidia-ml-py is missing"}
+        return {"nvml": "LIBRARY_NOT_FOUND", "gpu_problem": "the package nvidia-ml-py is missing"}
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return {"nvml": _code(error), "nvml_says": f"its driver does not answer: {error}"}
+        return {"nvml": _code(error), "gpu_problem": f"its driver does not answer: {error}"}
+    found: dict[str, Any] = {"nvml": "ok"}
     try:
-        return {
-            "nvml": "ok",
-            "driver": _numbers(_text(pynvml.nvmlSystemGetDriverVersion())),
-            "cuda_driver": _cuda(pynvml.nvmlSystemGetCudaDriverVersion_v2()),
-            "gpus": tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())),
-        }
+        found["driver"] = _numbers(_text(pynvml.nvmlSystemGetDriverVersion()))
+        found["cuda_driver"] = _cuda(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+        found["gpus"] = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
     except pynvml.NVMLError as error:
-        return {"nvml": _code(error), "nvml_says": f"its driver does not describe it: {error}"}
-    finally:
+        found |= {"nvml": _code(error), "gpu_problem": f"its driver does not describe it: {error}"}
+    with suppress(pynvml.NVMLError):
         pynvml.nvmlShutdown()
+    return found
 
 
-def gpu_problem(nvml_says: str | None, hardware: Sequence[str] | None, gpus: Sequence[Gpu] | None) -> str | None:
-    """Why a GPU that is plugged in cannot be used, in one sentence; None where there is none, or none of it is wrong."""
-    if not hardware or gpus:
-        return None
-    return nvml_says or "its driver does not see it"
+def judge_gpus(found: dict[str, Any], silence: str | None) -> dict[str, Any]:
+    """`gpus` and `gpu_problem`, from what NVML and the bus told; `silence` is why NVML told nothing.
+
+    The bus tells whether there is a GPU; where it shows none, so does a driver that is there and complains. No GPU at
+    all is what both must say.
+    """
+    gpus, hardware, nvml = found.get("gpus"), found.get("hardware"), found.get("nvml")
+    says = found.get("gpu_problem") or (f"its driver does not answer: {silence}" if silence else None)
+    if gpus:
+        return {"gpus": gpus, "gpu_problem": None}
+    if hardware:
+        return {"gpus": gpus, "gpu_problem": says or "its driver does not see it"}
+    if nvml and nvml not in _NO_DRIVER:
+        return {"gpus": gpus, "gpu_problem": says}
+    return {"gpus": () if nvml and hardware is not None else gpus, "gpu_problem": None}
 
 
 def _gpu(index: int) -> Gpu:
@@ -99,7 +115,9 @@ def _fabric(handle: Any) -> Any:  # one of _FABRIC, or None
     import pynvml
 
     info = pynvml.c_nvmlGpuFabricInfo_t()
-    if _ask(pynvml.nvmlDeviceGetGpuFabricInfo, handle, info) is None or info.state >= len(_FABRIC):
+    # The binding passes on what it gets, and the driver wants an address (28 bytes by value end in a crash).
+    answer = _ask(pynvml.nvmlDeviceGetGpuFabricInfo, handle, ctypes.byref(info))
+    if answer is None or info.state >= len(_FABRIC):
         return None
     return _FABRIC[info.state]
 
@@ -148,12 +166,9 @@ def _cuda(number: int) -> str:
 
 def probe_pci(root: Path = _ROOT) -> dict[str, Any]:
     """NVIDIA's GPUs and NVSwitches on the PCI bus, driver or not; WSL lends a GPU without a bus."""
-    gpus, switches = (["wsl"] if (root / "dev/dxg").exists() else []), 0
+    gpus, switches = (["wsl"] if is_there(root / "dev/dxg") else []), 0
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
-        try:
-            vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()
-        except OSError:
-            continue
+        vendor, kind = read(device / "vendor") or "", read(device / "class") or ""
         if vendor.startswith(_NVIDIA):
             gpus += [device.name] if kind.startswith(_GPU_CLASSES) else []
             switches += kind.startswith(_SWITCH_CLASS)
@@ -164,20 +179,22 @@ def probe_pci(root: Path = _ROOT) -> dict[str, Any]:
     }
 
 
-def _fabric_manager(root: Path) -> str:
-    import psutil
-
-    if any((each.info["name"] or "").startswith("nv-fabricmanage") for each in psutil.process_iter(["name"])):
+def _fabric_manager(root: Path) -> str | None:
+    """None inside a container: its host's programs and processes do not show."""
+    name = _FABRIC_MANAGER[:15]  # the kernel keeps no more of it
+    if any((read(each) or "").rstrip("\n") == name for each in (root / "proc").glob("[0-9]*/comm")):
         return "running"
-    return "installed" if (root / "usr/bin/nv-fabricmanager").exists() else "missing"
+    if find_container(root):
+        return None
+    return "installed" if is_there(root / "usr/bin" / _FABRIC_MANAGER) else "missing"
 
 
 def probe_kernel_driver(root: Path = _ROOT) -> dict[str, Any]:
     """The driver's part in the kernel, and its device files."""
-    says = _read(root / "proc/driver/nvidia/version") or ""
+    says = read(root / "proc/driver/nvidia/version") or ""
     # `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  …`, `… NVIDIA UNIX x86_64 Kernel Module  535.…`
     version = re.search(r"Kernel Module\s+(?:for \S+\s+)?([0-9]+(?:\.[0-9]+)+)", says)
-    loaded = _read(root / "proc/modules")
+    loaded = read(root / "proc/modules")
     names = {line.split(" ")[0] for line in (loaded or "").splitlines()}
     return {
         "kernel_driver": KernelDriver(
@@ -191,20 +208,13 @@ def probe_kernel_driver(root: Path = _ROOT) -> dict[str, Any]:
 
 def probe_toolkit(root: Path = _ROOT) -> dict[str, Any]:
     """The NVIDIA Container Toolkit: its programs, its configuration, the CDI specs that it or others wrote."""
-    text = _read(root / "etc/nvidia-container-runtime/config.toml") or ""
+    text = read(root / "etc/nvidia-container-runtime/config.toml") or ""
     no_cgroups = re.search(r"^\s*no-cgroups\s*=\s*(true|false)", text, re.MULTILINE)
     return {
         "toolkit": Toolkit(
             path=shutil.which("nvidia-ctk") or "",
             hook=shutil.which("nvidia-container-runtime-hook") or "",
             no_cgroups=no_cgroups[1] == "true" if no_cgroups else None,
-            cdi_specs=read_cdi_specs(),
+            cdi_specs=read_cdi_specs(tuple(str(root / each.lstrip("/")) for each in CDI_FOLDERS)),
         )
     }
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import ssl
 import urllib.error
@@ -64,7 +65,7 @@ def _registry(image: str) -> Endpoint:
     except ImageNotFound:
         pass
     except (DockerException, OSError) as error:
-        return Endpoint(purpose="registry", address=image, problem=str(error))
+        return Endpoint(purpose="registry", address=image, problem=redact(str(error)))
     else:
         return Endpoint(purpose="registry", address=image)
     try:
@@ -79,13 +80,13 @@ def _registry(image: str) -> Endpoint:
 def _huggingface() -> Endpoint:
     address = os.environ.get("HF_ENDPOINT") or _HUB
     bundle = ca_bundle()
-    context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
-    request = urllib.request.Request(address, method="HEAD")  # noqa: S310  # the user's own address
     try:
+        context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
+        request = urllib.request.Request(address, method="HEAD")  # noqa: S310  # the user's own address
         with urllib.request.urlopen(request, timeout=_LIMIT - 1, context=context):  # noqa: S310
             problem = ""
     except urllib.error.HTTPError as error:
         problem = "" if error.code < 500 else str(error)  # it answered
-    except (OSError, ValueError) as error:
-        problem = str(getattr(error, "reason", error))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        problem = redact(str(getattr(error, "reason", error)))
     return Endpoint(purpose="huggingface", address=redact(address), problem=problem)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from envkit.host.facts import CudaFolder, Python
 
-_COMPILERS = ("cc", "gcc", "clang")
-"""What Triton looks for, after CC (triton/runtime/build.py)."""
+_COMPILERS = ("gcc", "clang")
+"""What Triton looks for where CC is not set (triton/runtime/build.py)."""
 _CUDA = re.compile(r"lib(cudart|cublas|cublasLt|cudnn|nccl|nvrtc|cusparse|cusolver|cufft|curand|nvJitLink)\.so")
 
 
 def probe_pythons() -> dict[str, Any]:
     """The interpreters on the PATH, of uv and of pyenv; read off their names, none is started."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
-    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
-    pyenv = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
-    folders = [*_path(), *sorted(uv.glob("cpython-*/bin")), *sorted(pyenv.glob("versions/*/bin"))]
-    found = {}
+    data = _folder("XDG_DATA_HOME", "~/.local/share")
+    uv, pyenv = _folder("UV_PYTHON_INSTALL_DIR", str(data / "uv" / "python")), _folder("PYENV_ROOT", "~/.pyenv")
+    folders = [*_path(), *_glob(uv, "cpython-*/bin"), *_glob(pyenv, "versions/*/bin")]
+    found: dict[str, Python] = {}
     for folder in folders:
-        for path in folder.glob("python3.[0-9]*"):
+        for path in _glob(folder, "python3.[0-9]*"):
             version = re.fullmatch(r"python(3\.[0-9]+)", path.name)
             if version and version[1] not in found and _is_program(path):
                 found[version[1]] = Python(version=version[1], path=str(path))
@@ -30,16 +30,19 @@ def probe_pythons() -> dict[str, Any]:
 
 
 def probe_compilers() -> dict[str, Any]:
-    """The C compilers that Triton would find."""
-    names = [*filter(None, [os.environ.get("CC")]), *_COMPILERS]
-    places = [folder / name for name in names for folder in _path() if os.access(folder / name, os.X_OK)]
-    return {"compilers": tuple({os.path.realpath(each): str(each) for each in reversed(places)}.values())[::-1]}
+    """The C compilers that Triton would find: CC alone where it is set, else those that it knows."""
+    named = os.environ.get("CC")
+    found: dict[str, str] = {}
+    for name in [named] if named else _COMPILERS:
+        if path := shutil.which(name):
+            found.setdefault(os.path.realpath(path), path)
+    return {"compilers": tuple(found.values())}
 
 
 def probe_cuda_folders() -> dict[str, Any]:
     """The folders of LD_LIBRARY_PATH that bring CUDA libraries of their own."""
     found = []
-    for text in dict.fromkeys(filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))):
+    for text in dict.fromkeys(filter(None, re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", "")))):
         try:
             names = sorted(each.name for each in Path(text).iterdir() if _CUDA.match(each.name))
         except OSError:
@@ -51,6 +54,17 @@ def probe_cuda_folders() -> dict[str, Any]:
 
 def _path() -> list[Path]:
     return [Path(each) for each in dict.fromkeys(os.environ.get("PATH", "").split(":")) if each]
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.path.expanduser(os.environ.get(variable) or default))  # noqa: PTH111  # raises for nobody's home
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:  # a dead disk on the PATH
+        return []
 
 
 def _is_program(path: Path) -> bool:

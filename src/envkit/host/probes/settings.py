@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from envkit.errors import BackendError
@@ -10,6 +11,9 @@ from envkit.host.facts import Settings
 from envkit.host.home import find_provider
 from envkit.host.index import PROXIES, ca_bundle, package_index
 from envkit.process import redact
+
+_CREDENTIALS = re.compile(r"^([\w+.-]+://)?.*@")
+"""Of a proxy, which may be written without its scheme, and which no path follows."""
 
 
 def probe_provider() -> dict[str, Any]:
@@ -28,7 +32,7 @@ def probe_settings() -> dict[str, Any]:
     endpoint, bundle = os.environ.get("HF_ENDPOINT"), ca_bundle()
     return {
         "settings": Settings(
-            proxies={name: redact(value) for name, value in proxies.items()},
+            proxies={name: _CREDENTIALS.sub(r"\1***@", value) for name, value in proxies.items()},
             index=redact(index) if index else None,
             huggingface=redact(endpoint) if endpoint else None,
             modelscope=os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y", "yes"),
