@@ -78,7 +78,7 @@ def _repair(backend: str, *, gpu: bool) -> str:
     if backend == "venv":
         return "ENVKIT_HOME chooses another folder"
     if gpu:
-        return "the NVIDIA Container Toolkit and `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU"
+        return "`envkit doctor` says what keeps the GPU from containers"
     return "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it"
 
 

@@ -239,8 +239,7 @@ class DockerBackend:
         if request is None:
             raise BackendError(
                 "there is a GPU, but this Docker engine cannot hand it to a container",
-                hint="install the NVIDIA Container Toolkit, run `sudo nvidia-ctk runtime configure --runtime=docker` and"
-                " restart Docker; or use `--backend venv`, or give the GPU up with `--device cpu`",
+                hint="`envkit doctor` says what is missing; or use `--backend venv`, or give the GPU up with `--device cpu`",
             )
         ids = list(request.ids)
         match request.way:

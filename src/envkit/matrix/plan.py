@@ -125,5 +125,5 @@ def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: Devic
             hint="say so with `--device gpu` or `--device cpu`",
         )
     problem = f"there is an NVIDIA GPU, but {facts.gpu_problem}" if facts.gpu_problem else "there is no NVIDIA GPU"
-    hint = "repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`"
+    hint = "`envkit doctor` says what is wrong with the driver; or give the GPU up with `--device cpu`"
     raise NoPlanError(problem, hint=hint if facts.gpu_problem else "leave out `--device gpu`, or use `--device cpu`")

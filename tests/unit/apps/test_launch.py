@@ -307,8 +307,7 @@ def test_a_backend_that_cannot_hand_over_the_gpu_is_not_used_without_it() -> Non
 
     assert caught.value.message == "the docker backend cannot be used: it has no GPUs to give"
     assert caught.value.hint == (
-        "repair it, or use `--backend venv`, or use `--device cpu`; the NVIDIA Container Toolkit and"
-        " `sudo nvidia-ctk runtime configure --runtime=docker` give containers the GPU"
+        "repair it, or use `--backend venv`, or use `--device cpu`; `envkit doctor` says what keeps the GPU from containers"
     )
 
 

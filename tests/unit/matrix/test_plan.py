@@ -265,7 +265,10 @@ def test_a_gpu_whose_driver_is_broken_is_an_error_and_never_the_cpu(matrix: Matr
     assert caught.value.message == (
         "there is an NVIDIA GPU, but its driver does not answer: Driver/library version mismatch"
     )
-    assert caught.value.hint == ("repair the driver (`nvidia-smi` must answer), or give the GPU up with `--device cpu`")
+    assert (
+        caught.value.hint
+        == "`envkit doctor` says what is wrong with the driver; or give the GPU up with `--device cpu`"
+    )
 
 
 def test_a_machine_of_which_nothing_is_known_is_not_taken_for_one_without_a_gpu(matrix: Matrix) -> None:
