@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envkit.backends.base import Recipe
+from envkit.backends.base import Launch, Recipe
 from tests.fakes import demo_lock
 
 if TYPE_CHECKING:
@@ -29,3 +29,11 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe(matrix: Matrix) -> Recipe:
     environment = matrix.environment("demo-cu130")
     return Recipe(environment, demo_lock(environment))
+
+
+@pytest.fixture
+def launch(recipe: Recipe) -> Launch:
+    """An app of that environment, in a container."""
+    return Launch(
+        "demo-job", "job", recipe.environment, "0" * 64, ("true",), "/workspace", env={"A": "1"}, secrets={"B": "2"}
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -12,6 +13,10 @@ from docker.errors import APIError, DockerException
 from envkit.backends.base import Recipe, Silent
 from envkit.backends.docker import DockerBackend
 from envkit.errors import BackendError, BuildError
+from envkit.host.facts import Gpu, HostFacts, MigDevice, Toolkit
+
+if TYPE_CHECKING:
+    from envkit.backends.base import Launch
 
 
 def engine(**answers: Any) -> DockerBackend:
@@ -108,3 +113,66 @@ def test_an_engine_that_refuses_is_an_error_for_the_reader() -> None:
 
     with pytest.raises(BackendError, match=r"^the Docker engine refused: the disk is on fire$"):
         engine(info=refusal).gpu_problem()
+
+
+GPU = Gpu(index=1, uuid="GPU-aaaa")
+SLICED = Gpu(index=0, uuid="GPU-bbbb", mig=True, mig_devices=(MigDevice(index=0, uuid="MIG-cccc"),))
+
+
+@pytest.mark.parametrize(
+    ("info", "toolkit", "env", "rest"),
+    [
+        # The runtime alone: its variables say which GPUs, and what of the driver.
+        (
+            {"Runtimes": {"nvidia": {}}}, Toolkit(),
+            {"NVIDIA_VISIBLE_DEVICES": "GPU-aaaa,MIG-cccc", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"},
+            {"runtime": "nvidia"},
+        ),
+        (
+            {"DiscoveredDevices": [{"ID": f"nvidia.com/gpu={each}"} for each in ("0", "1", "GPU-aaaa", "MIG-cccc")]}, Toolkit(),
+            {},
+            {"device_requests": [{"Driver": "cdi", "Count": 0, "DeviceIDs": ["nvidia.com/gpu=GPU-aaaa", "nvidia.com/gpu=MIG-cccc"], "Capabilities": [], "Options": {}}]},
+        ),
+        # WSL has one name for all of them, so CUDA is told which are meant.
+        (
+            {"DiscoveredDevices": [{"ID": "nvidia.com/gpu=all"}]}, Toolkit(),
+            {"CUDA_VISIBLE_DEVICES": "GPU-aaaa,MIG-cccc"},
+            {"device_requests": [{"Driver": "cdi", "Count": 0, "DeviceIDs": ["nvidia.com/gpu=all"], "Capabilities": [], "Options": {}}]},
+        ),
+        # What `docker run --gpus` does: indices and counts never meet, a UUID is neither.
+        (
+            {"Runtimes": {"runc": {}}}, Toolkit(hook="/usr/bin/nvidia-container-runtime-hook"),
+            {},
+            {"device_requests": [{"Driver": "", "Count": 0, "DeviceIDs": ["GPU-aaaa", "MIG-cccc"], "Capabilities": [["gpu", "compute", "utility"]], "Options": {}}]},
+        ),
+    ],
+)  # fmt: skip
+def test_gpus_are_asked_for_in_the_way_of_the_engine(
+    launch: Launch,
+    monkeypatch: pytest.MonkeyPatch,
+    info: dict[str, Any],
+    toolkit: Toolkit,
+    env: dict[str, str],
+    rest: Any,
+) -> None:
+    monkeypatch.setattr("envkit.backends.docker.probe_host", lambda _: HostFacts(toolkit=toolkit))
+
+    options = engine(info=info)._gpu_options(replace(launch, gpus=(GPU, SLICED), env={"A": "1"}, secrets={"B": "2"}))
+
+    assert options == {"environment": {"A": "1", "B": "2", **env}, **rest}
+
+
+def test_an_app_for_the_cpu_gets_no_gpu(launch: Launch) -> None:
+    assert engine()._gpu_options(replace(launch, gpus=())) == {"environment": {**launch.env, **launch.secrets}}
+
+
+def test_an_engine_that_offers_nothing_is_an_error(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("envkit.backends.docker.probe_host", lambda _: HostFacts(toolkit=Toolkit()))
+
+    with pytest.raises(BackendError) as caught:
+        engine(info={"Runtimes": {"runc": {}}})._gpu_options(replace(launch, gpus=(GPU,)))
+
+    assert caught.value.message == "there is a GPU, but this Docker engine cannot hand it to a container"
+    assert caught.value.hint == (
+        "`envkit doctor` says what is missing; or use `--backend venv`, or give the GPU up with `--device cpu`"
+    )
