@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
 from tests.integration.command import Cli, docker, until
 from tests.integration.conftest import skip
+from tests.integration.standin import build_nvml, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +39,12 @@ DEMO = [
     "demo_pretrain_zh",
 ]
 PREFERENCES = ["demo_preference_en", "demo_preference_zh"]
+GPUS = ["GPU-bbbb", "GPU-aaaa"]
+"""As in the stand-in CDI spec."""
 TABS = ["Train", "Evaluate & Predict", "Chat", "Export"]
 DOCKER = pytest.param(("docker", "llamafactory-cu130"), marks=pytest.mark.docker, id="docker-cu130")
 VENV = pytest.param(("venv", "llamafactory-cu130"), id="venv-cu130")
+OLDER = pytest.param(("venv", "llamafactory-cu128"), id="venv-cu128")
 OLD = pytest.param(("venv", "llamafactory-cu124"), id="venv-cu124")
 
 
@@ -111,7 +115,7 @@ def on(*cases: object) -> pytest.MarkDecorator:
 # The page -------------------------------------------------------------------------------------------------------------
 
 
-@on(DOCKER, VENV)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> None:
     cli = machine.cli
     started = cli(
@@ -139,6 +143,27 @@ def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> Non
     with pytest.raises(OSError, match="refused"):
         fetch(url)
     assert cli.instance("e2e-webui") is None
+
+
+@on(DOCKER)
+def test_the_page_gets_the_gpu_that_was_chosen(
+    machine: Machine, stand_in_gpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """From the driver's library to the inside of the container; the GPU is a stand-in, all between is not."""
+    described = machine.cli.cwd / "machine"
+    gpus = [f"gpu NVIDIA GeForce RTX 3090\nuuid {uuid}\nmemory 25769803776\ncapability 8.6\n" for uuid in GPUS]
+    described.write_text("driver 580.82.07\ncuda 13000\n" + "".join(gpus))
+    library = build_nvml(tmp_path_factory.mktemp("nvml"))
+    cli = replace(machine.cli, env={**machine.cli.env, **play(library, described)})
+    options = ["--backend", "docker", "--workspace", machine.workspace, "--name", "e2e-webui", "--port", "0", "-d"]
+
+    cli("run", "llamafactory", "webui", *options, "--gpus", "1", timeout=1500)
+
+    try:
+        seen = docker("exec", "envkit-e2e-webui", "cat", "/proc/1/environ").split("\0")
+        assert [each for each in seen if each.startswith("STAND_IN_GPU=")] == [f"STAND_IN_GPU={GPUS[1]}"]
+    finally:
+        cli("stop", "e2e-webui")
 
 
 @on(DOCKER, VENV)
@@ -170,12 +195,12 @@ def data_sets(url: str, stage: str) -> list[str]:
 # Jobs -----------------------------------------------------------------------------------------------------------------
 
 
-@on(DOCKER, VENV, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_its_version_is_the_locked_one(machine: Machine) -> None:
     assert "Welcome to LLaMA Factory, version 0.9.5" in machine.run("version")
 
 
-@on(DOCKER, VENV, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("version")  # makes the environment, and the workspace
     machine.prepare()

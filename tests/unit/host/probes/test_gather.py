@@ -153,7 +153,8 @@ def test_a_plan_asks_no_more_than_it_needs(told: Told) -> None:
         nvml="LIBRARY_NOT_FOUND",
         hardware=(),
         nvswitches=0,
-        disks=(Disk("home", "/home"),),
+        engine=Engine("usable"),
+        disks=(Disk("engine", "/var/lib/docker"), Disk("home", "/home")),
         system=System(os="ubuntu"),
     )
 
