@@ -146,6 +146,17 @@ def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> Non
 
 
 @on(DOCKER)
+def test_the_image_is_as_large_as_plans_expect(machine: Machine) -> None:
+    machine.run("version")  # makes it
+    environment = load_matrix().environment(machine.environment)
+
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", environment.image)) / 2**20
+
+    assert environment.entry.size
+    assert 0.95 < size / environment.entry.size.image_mib < 1.05
+
+
+@on(DOCKER)
 def test_the_page_gets_the_gpu_that_was_chosen(
     machine: Machine, stand_in_gpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
