@@ -13,7 +13,7 @@ from envkit.apps.workspace import cache_folder
 from envkit.backends.base import Launch, Mount
 from envkit.errors import BackendError, UsageError
 from envkit.host.index import split_proxies
-from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env
+from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env, listen_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,13 +112,14 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
 
     inside = app.port.default if app.port and backend.isolated else port
     address = EVERYWHERE if request.expose else LOOPBACK
+    bind = EVERYWHERE if backend.isolated else address
     env = {
         **framework.env,
         **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
         **(split_proxies()[0] if backend.isolated else {}),
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
         **{framework.caches[name].env: folder for name, folder in seen.items()},
-        **(listen_env(app, inside, EVERYWHERE if backend.isolated else address) if inside else {}),
+        **(listen_env(app, inside, bind) if inside else {}),
         **(
             {}
             if backend.isolated
@@ -133,7 +134,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         app=request.app,
         environment=environment,
         lock_sha256=recipe.lock.sha256,
-        argv=(*app.argv, *request.args),
+        argv=(*app.argv, *(listen_options(app, inside, bind) if inside else ()), *request.args),
         workdir=CONTAINER_WORKSPACE if backend.isolated else str(request.workspace),
         env=env,
         secrets=handed,

@@ -16,6 +16,7 @@ ImageName = Annotated[
 ]
 Folder = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", description="the name of a folder")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable, such as `API_KEY`")]
+Option = Annotated[str, Meta(pattern=r"^--?[a-z][a-z0-9_-]*$", description="an option, such as `--port`")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=1, description="a number of MiB")]
 Seconds = Annotated[int, Meta(ge=1, description="a number of seconds")]
@@ -155,18 +156,27 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     mirrors: dict[Name, Mirror] = field(default_factory=dict)
 
 
-class AppPort(Struct, frozen=True, forbid_unknown_fields=True):
+class Told(Struct, frozen=True, forbid_unknown_fields=True):
+    """How an app learns something: by a variable or by an option of its command line."""
+
+    env: Variable | None = None
+    option: Option | None = None
+    """Stands between the app's own arguments and the user's."""
+
+    def __post_init__(self) -> None:
+        """Refuses both, and neither."""
+        if (self.env is None) == (self.option is None):
+            raise ValueError("give either `env` or `option`")
+
+
+class AppPort(Told, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where an app listens."""
 
     default: Port
-    env: Variable
-    """The variable that tells the app its port."""
 
 
-class AppBind(Struct, frozen=True, forbid_unknown_fields=True):
+class AppBind(Told, frozen=True, forbid_unknown_fields=True):
     """How an app learns its address: 0.0.0.0 inside a container, 127.0.0.1 in a venv."""
-
-    env: Variable
 
 
 class AppHealth(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envkit.lock.lockfile import Lock
     from envkit.matrix.load import MatrixEnvironment
-    from envkit.matrix.schema import App
+    from envkit.matrix.schema import App, Told
 
 CONTAINER_WORKSPACE = "/workspace"
 SHM_SIZE = "16gb"
@@ -119,8 +119,17 @@ def cache_target(name: str) -> str:
 
 def listen_env(app: App, port: int, address: str) -> dict[str, str]:
     """The variables that tell an app where to listen."""
-    told = [(app.port, str(port)), (app.bind, address)]
-    return {where.env: value for where, value in told if where}
+    return {how.env: value for how, value in _told(app, port, address) if how.env}
+
+
+def listen_options(app: App, port: int, address: str) -> tuple[str, ...]:
+    """The options that tell an app where to listen."""
+    return tuple(word for how, value in _told(app, port, address) if how.option for word in (how.option, value))
+
+
+def _told(app: App, port: int, address: str) -> list[tuple[Told, str]]:
+    pairs = ((app.port, str(port)), (app.bind, address))
+    return [(how, value) for how, value in pairs if how]
 
 
 def _server(name: str, app: App) -> Server:
@@ -134,5 +143,11 @@ def _server(name: str, app: App) -> Server:
             f'c.request("GET", "{app.health.path}"); raise SystemExit(c.getresponse().status >= 500)'
         )
         health = {"probe": probe, "within_seconds": app.health.within_seconds}
-    env = listen_env(app, port, "0.0.0.0")  # noqa: S104  # the port is published on 127.0.0.1
-    return Server(name=name, argv=app.argv, port=port, env=env, health=health)
+    address = "0.0.0.0"  # noqa: S104  # the port is published on 127.0.0.1
+    return Server(
+        name=name,
+        argv=[*app.argv, *listen_options(app, port, address)],
+        port=port,
+        env=listen_env(app, port, address),
+        health=health,
+    )

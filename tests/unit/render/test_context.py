@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from envkit.matrix.schema import App, AppBind, AppPort
-from envkit.render.context import cache_target, compose_context, dockerfile_context, listen_env
+from envkit.render.context import cache_target, compose_context, dockerfile_context, listen_env, listen_options
 from tests.fakes import demo_lock
 
 if TYPE_CHECKING:
@@ -72,15 +72,27 @@ def test_the_values_of_a_compose_file(environment: MatrixEnvironment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("port", "bind", "env"),
+    ("port", "bind", "env", "options"),
     [
-        (AppPort(8000, "P"), AppBind("H"), {"P": "1234", "H": "127.0.0.1"}),
-        (AppPort(8000, "P"), None, {"P": "1234"}),
-        (None, None, {}),
+        (AppPort(default=8000, env="P"), AppBind("H"), {"P": "1234", "H": "127.0.0.1"}, ()),
+        (AppPort(default=8000, env="P"), None, {"P": "1234"}, ()),
+        (
+            AppPort(default=8000, option="--port"),
+            AppBind(option="--host"),
+            {},
+            ("--port", "1234", "--host", "127.0.0.1"),
+        ),
+        (AppPort(default=8000, env="P"), AppBind(option="-b"), {"P": "1234"}, ("-b", "127.0.0.1")),
+        (None, None, {}, ()),
     ],
 )
-def test_how_an_app_is_told_where_to_listen(port: AppPort | None, bind: AppBind | None, env: dict[str, str]) -> None:
-    assert listen_env(App(about="x", argv=["x"], port=port, bind=bind), 1234, "127.0.0.1") == env
+def test_how_an_app_is_told_where_to_listen(
+    port: AppPort | None, bind: AppBind | None, env: dict[str, str], options: tuple[str, ...]
+) -> None:
+    app = App(about="x", argv=["x"], port=port, bind=bind)
+
+    assert listen_env(app, 1234, "127.0.0.1") == env
+    assert listen_options(app, 1234, "127.0.0.1") == options
 
 
 def test_where_a_container_sees_a_cache() -> None:
