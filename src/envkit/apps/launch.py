@@ -134,7 +134,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         app=request.app,
         environment=environment,
         lock_sha256=recipe.lock.sha256,
-        argv=(*app.argv, *(listen_options(app, inside, bind) if inside else ()), *request.args),
+        argv=(*app.argv, *request.args, *(listen_options(app, inside, bind) if inside else ())),
         workdir=CONTAINER_WORKSPACE if backend.isolated else str(request.workspace),
         env=env,
         secrets=handed,

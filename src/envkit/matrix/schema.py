@@ -161,7 +161,7 @@ class Told(Struct, frozen=True, forbid_unknown_fields=True):
 
     env: Variable | None = None
     option: Option | None = None
-    """Stands between the app's own arguments and the user's."""
+    """Stands after the user's arguments."""
 
     def __post_init__(self) -> None:
         """Refuses both, and neither."""

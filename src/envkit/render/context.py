@@ -44,6 +44,8 @@ class Server:
 
     name: str
     argv: list[str]
+    options: list[str]
+    """Stand after what the user adds to `argv`."""
     port: int
     env: dict[str, str]
     health: dict[str, Any] | None
@@ -146,7 +148,8 @@ def _server(name: str, app: App) -> Server:
     address = "0.0.0.0"  # noqa: S104  # the port is published on 127.0.0.1
     return Server(
         name=name,
-        argv=[*app.argv, *listen_options(app, port, address)],
+        argv=app.argv,
+        options=list(listen_options(app, port, address)),
         port=port,
         env=listen_env(app, port, address),
         health=health,

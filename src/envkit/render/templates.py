@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -14,6 +14,8 @@ from envkit.render.context import compose_context, dockerfile_context
 from envkit.share import share_root
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envkit.lock.lockfile import Lock
     from envkit.matrix.load import Matrix, MatrixEnvironment
 
@@ -30,8 +32,14 @@ def _jinja(home: Path) -> Environment:
     )
     jinja.filters["json"] = _json
     jinja.filters["compose"] = lambda value: _json(value).replace("$", "$$")  # a `$` of compose's own begins a variable
-    jinja.filters["command_line"] = lambda argv: shlex.join(argv).replace("$", "$$") + " ${ENVKIT_ARGS:-}"
+    jinja.filters["command_line"] = _command_line
     return jinja
+
+
+def _command_line(server: Mapping[str, Any]) -> str:
+    """The app's command with the user's arguments, and after them where to listen: swift takes a file in first place."""
+    before, after = (shlex.join(server[part]).replace("$", "$$") for part in ("argv", "options"))
+    return f"{before} ${{ENVKIT_ARGS:-}} {after}".rstrip()
 
 
 def _json(value: object) -> str:

@@ -59,6 +59,7 @@ def test_the_values_of_a_compose_file(environment: MatrixEnvironment) -> None:
     assert context["servers"][1] == {
         "name": "api",
         "argv": ["demo-cli", "api"],
+        "options": [],
         "port": 8000,
         "env": {"DEMO_PORT": "8000", "DEMO_HOST": "0.0.0.0"},
         "health": {
