@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from envkit.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import psutil
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -85,7 +88,8 @@ def stream(
 ) -> int:
     """The program's exit status, after every line it printed (both streams, as they came) went to `on_line`.
 
-    On Ctrl-C the program, which the terminal told too, gets ten seconds to end by itself.
+    On Ctrl-C the program, which the terminal told too, gets ten seconds to end by itself. What it started goes with it:
+    `podman build` forgets the step that it runs.
     """
     try:
         child = subprocess.Popen(
@@ -107,13 +111,35 @@ def stream(
             for line in child.stdout:
                 on_line(redact(line.rstrip("\n")))
         except BaseException:
+            family = _descendants(child.pid)
             child.terminate()
             try:
                 child.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 child.kill()
+            _end(family)
             raise
     return child.returncode
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    import psutil
+
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _end(family: list[psutil.Process]) -> None:
+    """Politely first; a number that another process has by now is left alone."""
+    import psutil
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for each in family:
+            with suppress(psutil.Error):
+                each.send_signal(number)
+        _, family = psutil.wait_procs(family, timeout=3)
 
 
 def attend(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
