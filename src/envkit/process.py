@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from envkit.errors import BackendError
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psutil
+
+_Result = TypeVar("_Result")
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -49,29 +53,41 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
+    whole: bool = False,
 ) -> Completed:
     """The ended program's status and output; `timeout` in seconds.
+
+    `whole` programs end by themselves, whatever interrupts us: half of what they do is worse than all of it.
 
     Raises `BackendError` when the program does not exist or does not end in time; a non-zero status is the caller's
     to judge.
     """
+    call = partial(
+        subprocess.run,
+        list(argv),
+        env=env,
+        cwd=cwd,
+        input=stdin,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        start_new_session=whole,
+    )
     try:
-        done = subprocess.run(
-            list(argv),
-            env=env,
-            cwd=cwd,
-            input=stdin,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        done = _uninterrupted(call) if whole else call()
     except FileNotFoundError as error:
         raise _missing(argv) from error
     except subprocess.TimeoutExpired as error:
         raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from error
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
+
+
+def _uninterrupted(call: Callable[[], _Result]) -> _Result:
+    """Python interrupts the main thread alone; leaving the pool waits for the other one."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(call).result()
 
 
 def _die_with_parent() -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _OLDEST = "4.1"
 """The first that knows CDI devices (NVIDIA's cdi-support.md)."""
+_TOLD = re.compile(r'^(Error: (?P<error>.+)|time=.* level=(error|fatal) msg="(?P<logged>.+)")$')
 _DESCRIBE_GPUS = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` describes the GPUs"
 _OWN_PROCESSES = 32768
 """podman 4.3 lowers its own limit to this, and can give no more without CAP_SYS_RESOURCE."""
@@ -163,8 +164,13 @@ class PodmanBackend(ContainerBackend):
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:
         """Stops and removes the container, with its anonymous volumes."""
-        for container in self._containers(f"instance={name}"):
-            _remove(container.id, int(grace_seconds))
+        for found in self._inspected(f"instance={name}"):
+            # Not `podman stop`: one that is interrupted leaves a container that no `podman rm` ends.
+            if found.is_alive() and grace_seconds and _podman(["kill", "--signal=TERM", found.id]).status == 0:
+                deadline = time.monotonic() + grace_seconds
+                while found.is_alive() and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            _remove(found.id)
 
     def _containers(self, label: str) -> list[Container]:
         return [_described(each) for each in self._inspected(label)]
@@ -198,7 +204,7 @@ class PodmanBackend(ContainerBackend):
         container = self._created(launch, limits)
         started = _podman(["start", container])
         if started.status:
-            _remove(container, 0)
+            _remove(container)
             raise _start_refusal(started)
 
     def _lower_limits(self) -> Mapping[str, int]:
@@ -289,7 +295,8 @@ def _described(found: _Inspected) -> Container:
 
 
 def _podman(args: Sequence[str], **options: Any) -> Completed:
-    return process.run(["podman", *args], **{"timeout": 120, **options})
+    # A container whose `podman start` was killed runs on, unknown to podman.
+    return process.run(["podman", *args], **{"timeout": 120, "whole": True, **options})
 
 
 def _done(args: Sequence[str], **options: Any) -> Completed:
@@ -301,9 +308,11 @@ def _done(args: Sequence[str], **options: Any) -> Completed:
 
 
 def _words(done: Completed) -> str:
-    """podman's own, without its warnings."""
-    lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("time=")]
-    return lines[-1].removeprefix("Error: ") if lines else f"podman ended with status {done.status}"
+    """podman's own: its error, or the last message of its log."""
+    for line in reversed(done.stderr.splitlines()):
+        if told := _TOLD.match(line):
+            return told["error"] or told["logged"]
+    return done.stderr.strip() or f"podman ended with status {done.status}"
 
 
 def _refusal(done: Completed) -> BackendError:
@@ -321,10 +330,8 @@ def _start_refusal(done: Completed) -> BackendError:
     return BackendError(f"the container did not start: {words}", hint=hint)
 
 
-def _remove(container: str, grace_seconds: int) -> None:
-    _done(
-        ["rm", "--force", "--ignore", "--volumes", "--time", str(grace_seconds), container], timeout=grace_seconds + 120
-    )
+def _remove(container: str) -> None:
+    _done(["rm", "--force", "--ignore", "--volumes", "--time=0", container])
 
 
 def _remove_working_containers(images: Sequence[str], began: int) -> None:
