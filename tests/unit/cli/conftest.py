@@ -39,7 +39,12 @@ class Machine:
 
     facts: HostFacts = field(default_factory=lambda: HostFacts(gpus=()))
     docker: FakeBackend = field(default_factory=FakeBackend)
+    podman: FakeBackend = field(default_factory=lambda: FakeBackend("podman", problem="podman is not installed"))
     venv: FakeBackend = field(default_factory=lambda: FakeBackend("venv"))
+
+    def backends(self) -> dict[str, FakeBackend]:
+        """Best first."""
+        return {"docker": self.docker, "podman": self.podman, "venv": self.venv}
 
 
 Envkit = Callable[..., Result]
@@ -47,12 +52,12 @@ Envkit = Callable[..., Result]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine without a GPU, where both backends work; a test may change it before it calls."""
+    """A machine without a GPU, where Docker and venvs work; a test may change it before it calls."""
     machine = Machine()
     for module in ("host", "plan", "run"):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
     for module in ("instances", "plan", "run"):
-        monkeypatch.setattr(f"envkit.cli.{module}.backends", lambda: {"docker": machine.docker, "venv": machine.venv})
+        monkeypatch.setattr(f"envkit.cli.{module}.backends", machine.backends)
     monkeypatch.setattr("envkit.backends.docker.DockerBackend", lambda: machine.docker)
     return machine
 
