@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
+import pwd
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -101,14 +103,23 @@ def _look(matrix: Matrix, *, offline: bool) -> HostFacts:
 def _write(path: Path, facts: HostFacts, matrix: Matrix) -> None:
     mirrors = [address for each in matrix.file.mirrors.values() for address in (each.index, each.huggingface)]
     public = {urlsplit(each).hostname or "" for each in [*mirrors, "https://huggingface.co"] if each}
-    clean = anonymise(facts, user=getpass.getuser(), host=platform.node(), home=str(Path.home()), public=public)
+    clean = anonymise(facts, users=_users(), host=platform.node(), home=os.path.expanduser("~"), public=public)  # noqa: PTH111  # never raises
     staging = path.with_name(f".{path.name}.new")
     try:
         staging.write_bytes(msgspec.json.format(msgspec.json.encode(clean), indent=2) + b"\n")
         os.replace(staging, path)  # noqa: PTH105  # Path.replace is the same
     except OSError as error:
+        staging.unlink(missing_ok=True)
         raise UsageError(f"the record cannot be written: {path}: {error.strerror}", hint="name another file") from error
     say(f"recorded in {path}; read it before you pass it on")
+
+
+def _users() -> set[str]:
+    """The names that the user has here: of the account, and before sudo."""
+    named = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")}
+    with suppress(KeyError):  # containers may run as anybody
+        named.add(pwd.getpwuid(os.getuid()).pw_name)
+    return named
 
 
 def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[Done]:
@@ -124,7 +135,9 @@ def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[
     if not yes:
         if as_json:
             raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
-        click.confirm("run them?", abort=True, err=True)
+        if not _agreed():
+            say("nothing was run")
+            return []
     progress = ConsoleProgress()
 
     def start(repair: Repair) -> None:
@@ -135,6 +148,15 @@ def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[
         if ended.status:
             say(f"  failed with {ended.status}: {ended.output}")
     return done
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("run them?", err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, object]:
