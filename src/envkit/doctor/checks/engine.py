@@ -110,7 +110,7 @@ def engine_too_old(machine: Machine) -> Seen:
     """An engine without the BuildKit that builds need."""
     version = _version(machine)
     if version and version < OLDEST_ENGINE:
-        yield {"version": str(version), "least": str(OLDEST_ENGINE)}
+        yield {"version": _said(machine), "least": str(OLDEST_ENGINE)}
 
 
 @check("engine-remote")
@@ -133,7 +133,7 @@ def engine_outside_container(machine: Machine) -> Seen:
 def docker_cli_missing(machine: Machine) -> Seen:
     """Builds go through the command line."""
     if machine.docker and machine.docker.client == "":
-        yield {"version": machine.docker.version or "not known"}
+        yield {"version": _said(machine)}
 
 
 @check("buildx-missing", after={"engine-too-old", "docker-cli-missing"})
@@ -147,7 +147,7 @@ def buildx_missing(machine: Machine) -> Seen:
         and machine.docker.buildx == ""
         and not machine.docker.snap
     ):
-        yield {"version": str(version)}
+        yield {"version": _said(machine)}
 
 
 # GPUs in containers ---------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def gpus_lost_on_reload(machine: Machine) -> Seen:
     request, engine = _request(machine), machine.docker
     systemd = engine is not None and engine.cgroup_driver == "systemd" and not machine.system.wsl
     if request and engine and systemd and _by_rules(machine, request):
-        yield {"way": _WAYS[request.way], "version": engine.version or "not known"}
+        yield {"way": _WAYS[request.way], "version": _said(machine)}
 
 
 @check("toolkit-by-hook", after={*NO_DRIVER, *NO_PASSTHROUGH})
@@ -305,6 +305,10 @@ def _refusal(machine: Machine) -> str:
     if version and version >= GPUS_BY_CDI:
         return "failed to discover GPU vendor from CDI: no known GPU vendor found"
     return 'could not select device driver "" with capabilities: [[gpu]]'
+
+
+def _said(machine: Machine) -> str:
+    return (machine.docker and machine.docker.version) or "not known"
 
 
 def _version(machine: Machine) -> Version | None:
