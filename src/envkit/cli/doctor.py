@@ -76,15 +76,21 @@ def doctor_command(
         matrix.framework(each)
     if described and (fix or record):
         raise UsageError("--facts is about another machine", hint="leave out --fix and --record")
+    for option, given in (("--yes", yes), ("--dry-run", dry_run)):
+        if given and not fix:
+            raise UsageError(f"{option} is about repairs, and none were asked for", hint="add --fix")
+    if fix and as_json and not (yes or dry_run):
+        raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
     facts = read_facts(described) if described else _look(matrix, offline=offline)
     if record:
         _write(record, facts, matrix)
     report = examine(Machine(facts, matrix, chosen))
     done: list[Done] = []
     if fix:
-        done = _repair(report, yes=yes, dry_run=dry_run, as_json=as_json)
+        done = _repair(report, yes=yes, dry_run=dry_run)
         if done:
-            report = examine(Machine(_look(matrix, offline=offline), matrix, chosen))
+            facts = _look(matrix, offline=offline)
+            report = examine(Machine(facts, matrix, chosen))
     if as_json:
         print_json(_json(report, done, repairs(report.findings) if fix and dry_run else []))
     else:
@@ -122,22 +128,20 @@ def _users() -> set[str]:
     return named
 
 
-def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[Done]:
+def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
     planned = repairs(report.findings)
     if not planned:
-        say("nothing here can be mended without a decision of yours")
+        if report.findings:
+            say("nothing here can be mended without a decision of yours")
         return []
     say("to be run:")
     for each in planned:
         say(f"  {' '.join(each.argv)}    # {each.finding}")
     if dry_run:
         return []
-    if not yes:
-        if as_json:
-            raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
-        if not _agreed():
-            say("nothing was run")
-            return []
+    if not yes and not _agreed():
+        say("nothing was run")
+        return []
     progress = ConsoleProgress()
 
     def start(repair: Repair) -> None:
@@ -146,7 +150,7 @@ def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[
     done = run_repairs(planned, start)
     for ended in done:
         if ended.status:
-            say(f"  failed with {ended.status}: {ended.output}")
+            say(f"`{' '.join(ended.repair.argv)}` failed with {ended.status}: {ended.output}")
     return done
 
 
