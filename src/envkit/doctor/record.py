@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 """Of Hugging Face, OpenAI and those who write alike, GitHub, GitLab, PyPI, Slack, AWS; web tokens; whatever says so."""
 _KERNEL = re.compile(
     r"\d+(?:[.-]\d+)*"
-    r"(?:-(?:amd64|arm64|aws|azure|cloud|gcp|generic|gke|kvm|lowlatency|microsoft-standard-WSL2|nvidia|oracle|pve|tegra)\b"
+    r"(?:-(?:64k|amd64|arm64|aws|azure|cloud|gcp|generic|gke|kvm|lowlatency|microsoft-standard-WSL2|nvidia|oracle|pve|tegra)\b"
     r"|\.(?:el\d+(?:_\d+)?|fc\d+|amzn\d+|x86_64|aarch64)\b)*\+?"
 )
 """The release of a distribution's kernel; a suffix of one's own tells who built it."""

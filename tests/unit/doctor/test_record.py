@@ -155,6 +155,7 @@ def test_every_place_where_an_owner_shows() -> None:
         ("5.14.0-427.el9.x86_64", None),
         ("4.18.0-553.22.1.el8_10.x86_64", None),
         ("6.6.56+", None),
+        ("6.8.0-1028-nvidia-64k", None),
         ("6.18.44-corp-v7", "6.18.44-custom"),
         ("5.15.0-genericcorp", "5.15.0-custom"),
         ("corp", "custom"),
