@@ -30,7 +30,9 @@ _FAST = [TESTS / "unit", TESTS / "knowledge", TESTS / "golden"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--update-golden`."""
-    parser.addoption("--update-golden", action="store_true", help="write what envkit makes today into tests/golden")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write what envkit makes today into tests/golden and tests/hosts"
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
