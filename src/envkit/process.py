@@ -76,7 +76,7 @@ def run(
         start_new_session=whole,
     )
     try:
-        done = _uninterrupted(call) if whole else call()
+        done = uninterrupted(call) if whole else call()
     except FileNotFoundError as error:
         raise _missing(argv) from error
     except subprocess.TimeoutExpired as error:
@@ -84,8 +84,11 @@ def run(
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
 
 
-def _uninterrupted(call: Callable[[], _Result]) -> _Result:
-    """Python interrupts the main thread alone; leaving the pool waits for the other one."""
+def uninterrupted(call: Callable[[], _Result]) -> _Result:
+    """What `call` gives; an interruption waits until it is done, so that whatever it made is there to be removed.
+
+    Python interrupts the main thread alone; leaving the pool waits for the other one.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(call).result()
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import docker
@@ -129,6 +129,10 @@ class DockerBackend(ContainerBackend):
         return {}
 
     def _started(self, launch: Launch, limits: Mapping[str, int]) -> None:
+        # The engine makes what it was asked for, whether or not anybody waits for its answer.
+        process.uninterrupted(partial(self._start, launch, limits))
+
+    def _start(self, launch: Launch, limits: Mapping[str, int]) -> None:
         container = self._create(launch, limits)
         try:
             container.start()
@@ -138,7 +142,7 @@ class DockerBackend(ContainerBackend):
             raise BackendError(message, hint=_start_hint(str(error))) from error
 
     def _created(self, launch: Launch, limits: Mapping[str, int]) -> str:
-        return str(self._create(launch, limits).id)
+        return str(process.uninterrupted(partial(self._create, launch, limits)).id)
 
     def _create(self, launch: Launch, limits: Mapping[str, int]) -> DockerContainer:
         with _engine(), _name_is_free(launch.name):

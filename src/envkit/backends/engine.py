@@ -128,7 +128,12 @@ class ContainerBackend(ABC):
 
     def attend(self, launch: Launch) -> int:
         """Runs the container at this terminal, through the command line, which knows terminals."""
-        container = self._created(launch, self._bearable_limits(launch))
+        limits = self._bearable_limits(launch)
+        try:
+            container = self._created(launch, limits)
+        except KeyboardInterrupt:
+            self.remove(launch.name)
+            raise
         try:
             subprocess.run([self.program, "start", "--attach", "--interactive", container], check=False)
             return self.wait(launch.name)
