@@ -30,24 +30,37 @@ _FAST = [TESTS / "unit", TESTS / "knowledge", TESTS / "golden"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--update-golden`."""
-    parser.addoption("--update-golden", action="store_true", help="write what envkit makes today into tests/golden")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write what envkit makes today into tests/golden and tests/hosts"
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips what needs a Docker engine where there is none, by name; with ENVKIT_TESTS_NO_SKIP=1 that is a failure."""
+    """Skips what needs an engine where there is none, by name; with ENVKIT_TESTS_NO_SKIP=1 that is a failure."""
+    refuse = pytest.fail if os.environ.get("ENVKIT_TESTS_NO_SKIP") == "1" else pytest.skip
     if item.get_closest_marker("docker") and (problem := docker_problem()):
-        refuse = pytest.fail if os.environ.get("ENVKIT_TESTS_NO_SKIP") == "1" else pytest.skip
         refuse(f"needs a Docker engine: {problem}")
+    if item.get_closest_marker("podman") and (problem := podman_problem()):
+        refuse(f"needs podman: {problem}")
+
+
+def docker_problem() -> str | None:
+    """Why no Docker engine can be used, in its command line's words, or None."""
+    return _problem("docker", "version")
+
+
+def podman_problem() -> str | None:
+    """Why podman cannot be used, in its own words, or None."""
+    return _problem("podman", "info")
 
 
 @cache
-def docker_problem() -> str | None:
-    """Why no Docker engine can be used, in its command line's words, or None."""
+def _problem(*argv: str) -> str | None:
     try:
-        done = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return (done.stderr.strip() or f"`docker version` ended with {done.returncode}") if done.returncode else None
+    return (done.stderr.strip() or f"`{' '.join(argv)}` ended with {done.returncode}") if done.returncode else None
 
 
 # The guard ------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class FakeBackend:
     ) -> None:
         """Apps answer HTTP with the status `page` (None: not at all), print `output`, and run on, or end at once with `status`."""
         self.name = name
-        self.isolated = name == "docker"
+        self.isolated = name != "venv"
         self.made: list[Recipe] = []
         self.started: list[Launch] = []
         self.attended: list[Launch] = []

@@ -7,14 +7,21 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from envkit.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    import psutil
+
+_Result = TypeVar("_Result")
 
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -46,29 +53,44 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
+    whole: bool = False,
 ) -> Completed:
     """The ended program's status and output; `timeout` in seconds.
+
+    `whole` programs end by themselves, whatever interrupts us: half of what they do is worse than all of it.
 
     Raises `BackendError` when the program does not exist or does not end in time; a non-zero status is the caller's
     to judge.
     """
+    call = partial(
+        subprocess.run,
+        list(argv),
+        env=env,
+        cwd=cwd,
+        input=stdin,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        start_new_session=whole,
+    )
     try:
-        done = subprocess.run(
-            list(argv),
-            env=env,
-            cwd=cwd,
-            input=stdin,
-            timeout=timeout,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        done = uninterrupted(call) if whole else call()
     except FileNotFoundError as error:
         raise _missing(argv) from error
     except subprocess.TimeoutExpired as error:
         raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from error
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
+
+
+def uninterrupted(call: Callable[[], _Result]) -> _Result:
+    """What `call` gives; an interruption waits until it is done, so that whatever it made is there to be removed.
+
+    Python interrupts the main thread alone; leaving the pool waits for the other one.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(call).result()
 
 
 def _die_with_parent() -> None:
@@ -85,7 +107,8 @@ def stream(
 ) -> int:
     """The program's exit status, after every line it printed (both streams, as they came) went to `on_line`.
 
-    On Ctrl-C the program, which the terminal told too, gets ten seconds to end by itself.
+    On Ctrl-C the program, which the terminal told too, gets ten seconds to end by itself. What it started goes with it:
+    `podman build` forgets the step that it runs.
     """
     try:
         child = subprocess.Popen(
@@ -107,13 +130,35 @@ def stream(
             for line in child.stdout:
                 on_line(redact(line.rstrip("\n")))
         except BaseException:
+            family = _descendants(child.pid)
             child.terminate()
             try:
                 child.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 child.kill()
+            _end(family)
             raise
     return child.returncode
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    import psutil
+
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _end(family: list[psutil.Process]) -> None:
+    """Politely first; a number that another process has by now is left alone."""
+    import psutil
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for each in family:
+            with suppress(psutil.Error):
+                each.send_signal(number)
+        _, family = psutil.wait_procs(family, timeout=3)
 
 
 def attend(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:

@@ -187,18 +187,24 @@ def until(true: Callable[[], object], timeout: float = 30) -> None:
         time.sleep(0.05)
 
 
-def docker(*args: str, status: int | None = 0) -> str:
-    """What the docker command line says, both streams."""
+def engine(program: str, *args: str, status: int | None = 0) -> str:
+    """What an engine's command line says, both streams."""
     done = subprocess.run(
-        ["docker", *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+        [program, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
     )
-    assert status in (None, done.returncode), f"docker {' '.join(args)}: {done.returncode}\n{done.stdout}"
+    assert status in (None, done.returncode), f"{program} {' '.join(args)}: {done.returncode}\n{done.stdout}"
     return done.stdout
 
 
-def containers(framework: str) -> list[str]:
+def docker(*args: str, status: int | None = 0) -> str:
+    """What the docker command line says, both streams."""
+    return engine("docker", *args, status=status)
+
+
+def containers(program: str, framework: str) -> list[str]:
     """The names of the framework's containers, running or not."""
-    return docker("ps", "--all", "--filter", f"label=io.envkit.framework={framework}", "--format", "{{.Names}}").split()
+    label = f"label=io.envkit.framework={framework}"
+    return engine(program, "ps", "--all", "--filter", label, "--format", "{{.Names}}").split()
 
 
 def processes(home: Path) -> list[psutil.Process]:

@@ -16,13 +16,17 @@ import pytest
 import uv
 from filelock import FileLock
 
-from tests.conftest import docker_problem
-from tests.integration.command import Cli, containers, docker, processes
+from tests.conftest import docker_problem, podman_problem
+from tests.integration.command import Cli, containers, docker, engine, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TINY = Path(__file__).parent / "tiny"
+ENGINES = [
+    pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("podman", marks=pytest.mark.podman),
+]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -62,8 +66,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     with FileLock(Path(tempfile.gettempdir()) / "envkit-tests-tiny.lock"):
         cli("lock", "tiny-cpu")
         yield cli
-        if not docker_problem() and (images := docker("images", "--quiet", "envkit/tiny").split()):
-            docker("image", "rm", "--force", *set(images))
+        for program in engines():
+            if images := engine(program, "images", "--quiet", "envkit/tiny").split():
+                engine(program, "image", "rm", "--force", *set(images))
 
 
 @pytest.fixture
@@ -101,7 +106,7 @@ def stand_in_gpus() -> Iterator[Path]:
 
 
 def leftovers(home: Path, framework: str = "tiny") -> list[str]:
-    """What instances left behind in this home and in the engine, in words; it is removed."""
+    """What instances left behind in this home and in the engines, in words; it is removed."""
     left = []
     for process in processes(home):
         left.append(f"process {process.pid}: {process.cmdline()}")
@@ -109,13 +114,20 @@ def leftovers(home: Path, framework: str = "tiny") -> list[str]:
     for folder in (home / "instances").glob("*"):
         left.append(f"folder {folder}")
         shutil.rmtree(folder)
-    for name in [] if docker_problem() else containers(framework):
-        left.append(f"container {name}")
-        docker("rm", "--force", name)
+    for program in engines():
+        for name in containers(program, framework):
+            left.append(f"container {name}")
+            engine(program, "rm", "--force", name)
     return left
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "venv"])
+def engines() -> list[str]:
+    """The engines that work here, by their command line."""
+    problems = {"docker": docker_problem(), "podman": podman_problem()}
+    return [program for program, problem in problems.items() if problem is None]
+
+
+@pytest.fixture(params=[*ENGINES, "venv"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a real backend."""
     return str(request.param)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,16 +16,18 @@ from envkit.apps.launch import Request, plan_launch
 from envkit.apps.workspace import open_workspace
 from envkit.backends.base import Recipe, Silent
 from envkit.backends.docker import DockerBackend
+from envkit.backends.podman import PodmanBackend
 from envkit.backends.venv import VenvBackend
 from envkit.errors import BackendError
+from envkit.host.facts import Gpu
 from envkit.host.home import envkit_home
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
 from tests.fakes import FakeBackend
-from tests.integration.command import docker, processes, until
+from tests.integration.command import engine, processes, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from envkit.backends.base import Backend, Launch
     from tests.integration.command import Cli
@@ -33,10 +37,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:R
 
 KINDS = [
     pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.index]),
+    pytest.param("podman", marks=[pytest.mark.podman, pytest.mark.index]),
     pytest.param("venv", marks=pytest.mark.index),
     "fake",
 ]
-REAL = KINDS[:2]
+REAL = KINDS[:3]
 JOB = b"docopt 0.6.2\nto stderr\n"
 
 
@@ -53,6 +58,8 @@ class Stage:
         match self.kind:
             case "docker":
                 return DockerBackend()
+            case "podman":
+                return PodmanBackend()
             case "venv":
                 return VenvBackend()
             case _:
@@ -106,7 +113,8 @@ def test_a_second_make_changes_nothing(stage: Stage) -> None:
         if isinstance(backend, VenvBackend):
             folder = backend.folder(stage.recipe.environment, stage.recipe.lock.sha256)
             return sorted((str(each), each.stat().st_mtime_ns, each.stat().st_ino) for each in folder.rglob("*.py"))
-        return docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", stage.recipe.environment.image)
+        image = stage.recipe.environment.image
+        return engine(stage.kind, "image", "inspect", "--format", "{{json .RootFS.Layers}}", image)
 
     backend = stage.backend()
     before = identity()
@@ -204,12 +212,7 @@ def test_a_killed_app_has_the_status_of_its_signal(stage: Stage) -> None:
     backend.start(launch)
     pid = stage.workspace / "saves/pid"
     until(pid.exists)
-    if stage.kind == "docker":
-        docker(
-            "exec", f"envkit-{launch.name}", "python", "-c", f"import os; os.kill({pid.read_text()}, 9)", status=None
-        )
-    else:
-        os.kill(int(pid.read_text()), 9)
+    kill(stage, launch.name, pid.read_text())
 
     assert backend.wait(launch.name) == 137
     backend.remove(launch.name)
@@ -250,12 +253,7 @@ def test_a_worker_does_not_outlive_an_app_that_ends_by_itself(stage: Stage) -> N
     backend.start(launch)
     pid = stage.workspace / "saves/pid"
     until(pid.exists)
-    if stage.kind == "docker":
-        docker(
-            "exec", f"envkit-{launch.name}", "python", "-c", f"import os; os.kill({pid.read_text()}, 9)", status=None
-        )
-    else:
-        os.kill(int(pid.read_text()), 9)
+    kill(stage, launch.name, pid.read_text())
 
     assert backend.wait(launch.name) == 137
     assert not processes_of(stage)
@@ -278,7 +276,7 @@ def test_an_app_sees_its_environment_and_no_stranger_in_it(stage: Stage, monkeyp
 
     prefix, *values = b"".join(backend.logs(launch.name, follow=False)).decode().splitlines()
     backend.remove(launch.name)
-    isolated = stage.kind == "docker"
+    isolated = backend.isolated
     where = "/opt/venv" if isolated else str(VenvBackend().folder(stage.recipe.environment, launch.lock_sha256))
     assert prefix == where
     assert values == [
@@ -320,9 +318,69 @@ def test_two_instances_stand_side_by_side(stage: Stage) -> None:
     backend.remove(second.name, grace_seconds=1)
 
 
+STAND_IN = """\
+{"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [
+  {"name": "%(chosen)s", "containerEdits": {"env": ["STAND_IN_GPU=%(chosen)s"],
+   "deviceNodes": [{"path": "/dev/stand-in", "hostPath": "/dev/null"}]}},
+  {"name": "%(other)s", "containerEdits": {"env": ["STAND_IN_OTHER=%(other)s"]}}]}
+"""
+
+
+@pytest.fixture
+def stand_in() -> Iterator[tuple[Gpu, Gpu]]:
+    """Two GPUs that no other spec on this machine knows, described to engines."""
+    chosen, other = (Gpu(index=97 + number, uuid=f"GPU-envkit-tests-{os.getpid()}-{number}") for number in range(2))
+    path = Path(f"/etc/cdi/envkit-tests-{os.getpid()}.json")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(STAND_IN % {"chosen": chosen.uuid, "other": other.uuid})
+    except PermissionError:
+        pytest.skip("needs root: nobody else can describe GPUs to engines")
+    yield chosen, other
+    path.unlink()
+    with suppress(OSError):
+        path.parent.rmdir()
+
+
+@pytest.mark.parametrize("stage", KINDS[1:2], indirect=True)
+def test_the_chosen_gpu_and_no_other_is_in_the_container(stage: Stage, stand_in: tuple[Gpu, Gpu]) -> None:
+    backend = stage.backend()
+    assert backend.gpu_problem() is None
+    look = "import os; print(os.environ.get('STAND_IN_GPU'), os.environ.get('STAND_IN_OTHER'), os.path.exists('/dev/stand-in'))"
+    launch = replace(stage.launch(backend, "job"), argv=("python", "-c", look), gpus=(stand_in[0],))
+
+    backend.start(launch)
+    backend.wait(launch.name)
+
+    assert b"".join(backend.logs(launch.name, follow=False)).decode() == f"{stand_in[0].uuid} None True\n"
+    backend.remove(launch.name)
+
+
+@pytest.mark.parametrize("stage", KINDS[1:2], indirect=True)
+def test_a_gpu_that_no_spec_names_is_an_error_and_leaves_nothing(stage: Stage, stand_in: tuple[Gpu, Gpu]) -> None:
+    backend = stage.backend()
+    launch = replace(stage.launch(backend, "job"), gpus=(stand_in[0], Gpu(index=99, uuid="GPU-unknown")))
+
+    with pytest.raises(BackendError) as caught:
+        backend.start(launch)
+
+    assert caught.value.message == "there is a GPU, but podman cannot hand it to a container: no CDI spec names it"
+    assert backend.find(launch.name) is None
+
+
+def kill(stage: Stage, name: str, pid: str) -> None:
+    """Kills a process of the instance, by the number that it knows itself."""
+    if stage.backend().isolated:
+        program = f"import os; os.kill({pid}, 9)"
+        engine(stage.kind, "exec", f"envkit-{name}", "python", "-c", program, status=None)
+    else:
+        os.kill(int(pid), 9)
+
+
 def processes_of(stage: Stage) -> list[str]:
     """What still runs of the tiny framework's instances, workers that left their family included."""
-    if stage.kind == "docker":
-        running = docker("ps", "--filter", "label=io.envkit.framework=tiny", "--format", "{{.Names}}").split()
-        return [line for name in running for line in docker("top", name).splitlines()[1:]]
+    if stage.backend().isolated:
+        label = "label=io.envkit.framework=tiny"
+        running = engine(stage.kind, "ps", "--filter", label, "--format", "{{.Names}}").split()
+        return [line for name in running for line in engine(stage.kind, "top", name).splitlines()[1:]]
     return [" ".join(each.cmdline()) for each in processes(envkit_home())]

@@ -36,11 +36,29 @@ def locked_socket(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture
+def no_podman(tmp_path: Path) -> dict[str, str]:
+    """Variables with which no podman works, whether one is installed or not."""
+    program = tmp_path / "broken/podman"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'Error: out of order' >&2\nexit 125\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def no_engine(no_podman: dict[str, str]) -> dict[str, str]:
+    """Variables with which no engine answers."""
+    return {**no_podman, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
 # Engines --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_engine_that_is_not_ours_to_use_is_an_error_with_a_way_out(cli: Cli, locked_socket: Path) -> None:
-    cli = replace(cli, env={"DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
+def test_an_engine_that_is_not_ours_to_use_is_an_error_with_a_way_out(
+    cli: Cli, locked_socket: Path, no_podman: dict[str, str]
+) -> None:
+    cli = replace(cli, env={**no_podman, "DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
 
     failed = cli("run", "tiny", "job", "--backend", "docker", status=7)
 
@@ -54,19 +72,24 @@ def test_an_engine_that_is_not_ours_to_use_is_an_error_with_a_way_out(cli: Cli, 
     )
 
 
-def test_auto_goes_past_an_engine_that_is_not_ours_to_use_and_says_so(cli: Cli, locked_socket: Path) -> None:
-    cli = replace(cli, env={"DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
+def test_auto_goes_past_an_engine_that_is_not_ours_to_use_and_says_so(
+    cli: Cli, locked_socket: Path, no_podman: dict[str, str]
+) -> None:
+    cli = replace(cli, env={**no_podman, "DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
 
     done = cli("run", "tiny", "job", status=3)
 
     assert done.stdout == "docopt 0.6.2\nto stderr\n"
     assert done.stderr.startswith(
-        "tiny-cpu on the CPU, backend venv (you may not talk to the Docker engine (permission denied on its socket))\n"
+        "tiny-cpu on the CPU, backend venv (you may not talk to the Docker engine (permission denied on its socket);"
+        " podman refused: out of order)\n"
     )
 
 
-def test_instances_of_an_engine_that_is_not_ours_are_named_as_missing(cli: Cli, locked_socket: Path) -> None:
-    cli = replace(cli, env={"DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
+def test_instances_of_an_engine_that_is_not_ours_are_named_as_missing(
+    cli: Cli, locked_socket: Path, no_podman: dict[str, str]
+) -> None:
+    cli = replace(cli, env={**no_podman, "DOCKER_HOST": f"unix://{locked_socket}"}, prefix=NO_RIGHTS)
 
     done = cli("ps", "--json")
 
@@ -78,8 +101,8 @@ def test_instances_of_an_engine_that_is_not_ours_are_named_as_missing(cli: Cli, 
 
 
 @pytest.mark.parametrize("command", ["run", "build"])
-def test_no_engine_is_an_error_with_a_way_out(cli: Cli, command: str) -> None:
-    cli = replace(cli, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+def test_no_engine_is_an_error_with_a_way_out(cli: Cli, command: str, no_engine: dict[str, str]) -> None:
+    cli = replace(cli, env=no_engine)
     args = ["run", "tiny", "job", "--backend", "docker"] if command == "run" else ["build", "tiny-cpu"]
 
     failed = cli(*args, status=7)
@@ -89,12 +112,23 @@ def test_no_engine_is_an_error_with_a_way_out(cli: Cli, command: str) -> None:
     assert "`--backend venv`" in failed.stderr
 
 
-def test_auto_takes_a_venv_where_there_is_no_engine(cli: Cli) -> None:
+@pytest.mark.podman
+def test_auto_takes_podman_where_there_is_no_docker(cli: Cli) -> None:
     cli = replace(cli, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+
+    done = cli("run", "tiny", "job", status=3, timeout=600)
+
+    assert done.stderr.startswith("tiny-cpu on the CPU, backend podman (no Docker engine answers)\n")
+
+
+def test_auto_takes_a_venv_where_there_is_no_engine(cli: Cli, no_engine: dict[str, str]) -> None:
+    cli = replace(cli, env=no_engine)
 
     done = cli("run", "tiny", "job", status=3)
 
-    assert done.stderr.startswith("tiny-cpu on the CPU, backend venv (no Docker engine answers)\n")
+    assert done.stderr.startswith(
+        "tiny-cpu on the CPU, backend venv (no Docker engine answers; podman refused: out of order)\n"
+    )
 
 
 def test_an_engine_that_is_far_away_is_an_error(cli: Cli) -> None:
@@ -163,9 +197,15 @@ def test_nothing_is_asked_of_an_engine_by_commands_that_only_inform(cli: Cli) ->
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )  # fmt: skip
 def test_a_mistake_is_one_error_in_text_and_in_json(
-    cli: Cli, args: list[str], status: int, kind: str, message: str | None, hint: str | None
+    cli: Cli,
+    args: list[str],
+    status: int,
+    kind: str,
+    message: str | None,
+    hint: str | None,
+    no_engine: dict[str, str],
 ) -> None:
-    cli = replace(cli, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+    cli = replace(cli, env=no_engine)
 
     text = cli(*args, status=status)
     assert text.stderr.count("error: ") == 1 or args[-1] == "--json"
@@ -182,9 +222,9 @@ def test_a_mistake_is_one_error_in_text_and_in_json(
     assert not (cli.cwd / "workspace").exists()
 
 
-def test_an_app_s_own_json_option_is_not_ours(cli: Cli) -> None:
+def test_an_app_s_own_json_option_is_not_ours(cli: Cli, no_engine: dict[str, str]) -> None:
     """What follows `--` is the app's: an error of ours stays text there."""
-    cli = replace(cli, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+    cli = replace(cli, env=no_engine)
 
     failed = cli("run", "tiny", "job", "--backend", "docker", "--", "--json", status=7)
 
@@ -203,11 +243,11 @@ def test_a_workspace_that_is_a_file_is_an_error(cli: Cli, backend: str) -> None:
     assert (cli.cwd / "file").read_text() == "mine"
 
 
-def test_a_workspace_that_cannot_be_written_is_an_error(cli: Cli) -> None:
+def test_a_workspace_that_cannot_be_written_is_an_error(cli: Cli, no_engine: dict[str, str]) -> None:
     folder = cli.cwd / "theirs"
     folder.mkdir()
     folder.chmod(0o500)
-    cli = replace(cli, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"}, prefix=NO_RIGHTS)
+    cli = replace(cli, env=no_engine, prefix=NO_RIGHTS)
 
     failed = cli("run", "tiny", "job", "--workspace", folder / "inside", status=2)
 
@@ -256,9 +296,11 @@ def test_an_overlay_that_is_missing_is_an_error(cli: Cli) -> None:
         ("truncate", 6, "not a lock of envkit: {lock}"),
     ],
 )
-def test_a_lock_that_is_not_fresh_stops_everything(cli: Cli, change: str, status: int, message: str) -> None:
+def test_a_lock_that_is_not_fresh_stops_everything(
+    cli: Cli, change: str, status: int, message: str, no_engine: dict[str, str]
+) -> None:
     shutil.copytree(cli.matrix.parent, cli.cwd / "mine")
-    cli = replace(cli, matrix=cli.cwd / "mine/envmatrix.yaml", env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+    cli = replace(cli, matrix=cli.cwd / "mine/envmatrix.yaml", env=no_engine)
     lock = cli.cwd / "mine/images/tiny/cpu/requirements.lock"
     match change:
         case "remove":

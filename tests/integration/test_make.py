@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,20 +16,24 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from envkit.backends.base import Recipe
 from envkit.backends.docker import DockerBackend
+from envkit.backends.podman import PodmanBackend
 from envkit.backends.venv import VenvBackend
 from envkit.lock.lockfile import lock_path, read_lock
 from envkit.matrix.load import load_matrix
-from tests.integration.command import Cli, docker, processes, until
+from tests.integration.command import Cli, docker, engine, processes, until
 from tests.integration.conftest import leftovers, skip
 from tests.integration.index import Index, make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from envkit.backends.base import Backend
 
 SMALL, LARGE, BUILDER = "envkittest_small", "envkittest_large", "envkittest_builder"
 MATRIX = f"""\
@@ -237,6 +242,34 @@ def test_an_interrupted_build_leaves_no_image(cli: Cli, tmp_path: Path) -> None:
     docker("image", "rm", image)
 
 
+@pytest.mark.index
+@pytest.mark.podman
+def test_an_interrupted_podman_build_leaves_no_image_no_step_and_no_layers(cli: Cli, tmp_path: Path) -> None:
+    cli = _another_environment(cli, tmp_path, "bottle==0.13.3")
+    image, base, name = "envkit/tiny:0.13.3-cpu", f"envkit-tests-base:{os.getpid()}", f"envkit-tests-{os.getpid()}"
+    engine("podman", "create", "--name", name, "debian:bookworm-slim", "true")
+    engine("podman", "commit", "--change", f"LABEL test={tmp_path}", name, base)
+    engine("podman", "rm", name)
+    base_id = engine("podman", "image", "inspect", "--format", "{{.Id}}", base).strip()
+    run = ["run", "tiny", "job", "--backend", "podman", "--base-image", base]
+    try:
+        with cli.running(*run) as running:
+            running.wait_for("system 3/3")
+            steps = psutil.Process(running.process.pid).children(recursive=True)
+            running.send(signal.SIGINT)
+            assert running.end() == 130
+        assert not [each for each in steps if each.is_running()]
+        assert engine("podman", "images", "--quiet", image) == ""
+        working = json.loads(engine("podman", "ps", "--all", "--external", "--format", "json"))
+        # podman's container of the base image itself, with nothing in it, is not told from a stranger's.
+        assert {each["ImageID"] for each in working} <= {base_id}
+    finally:
+        for each in json.loads(engine("podman", "ps", "--all", "--external", "--format", "json")):
+            if each["ImageID"] == base_id:
+                engine("podman", "rm", "--force", each["Id"])
+        engine("podman", "rmi", "--force", base)
+
+
 # Two at once ----------------------------------------------------------------------------------------------------------
 
 
@@ -353,7 +386,8 @@ def test_a_changed_lock_is_refused_by_the_installer(cli: Cli, backend: str, tmp_
     if change == "another hash":
         assert "hint: what the package index serves is not what was locked" in refused.stderr
     recipe = Recipe(environment, read_lock(environment))
-    assert not (DockerBackend() if backend == "docker" else VenvBackend(cli.home)).has(recipe)
+    known: dict[str, Backend] = {"docker": DockerBackend(), "podman": PodmanBackend(), "venv": VenvBackend(cli.home)}
+    assert not known[backend].has(recipe)
 
 
 def _another_environment(cli: Cli, tmp_path: Path, pin: str) -> Cli:

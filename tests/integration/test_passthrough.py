@@ -77,7 +77,7 @@ def test_a_gpu_that_the_engine_has_no_name_for_starts_nothing(
     with pytest.raises(BackendError, match=r"^there is a GPU, but this Docker engine cannot hand it to a container$"):
         DockerBackend().start(replace(launch, gpus=(NOWHERE,)))
 
-    assert not containers("tiny")
+    assert not containers("docker", "tiny")
 
 
 def test_a_spec_whose_device_file_is_gone_leaves_no_container(launch: Launch, stand_in_gpus: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_spec_whose_device_file_is_gone_leaves_no_container(launch: Launch, st
     assert caught.value.hint == (
         "`envkit doctor` finds what is wrong with the GPUs of this engine; or use `--backend venv` or `--device cpu`"
     )
-    assert not containers("tiny")
+    assert not containers("docker", "tiny")
 
 
 def test_an_engine_without_the_toolkit_refuses_and_leaves_no_container(
@@ -103,4 +103,4 @@ def test_an_engine_without_the_toolkit_refuses_and_leaves_no_container(
 
     assert 'could not select device driver "" with capabilities: [[gpu compute utility]]' in caught.value.message
     assert "`envkit doctor`" in caught.value.hint
-    assert not containers("tiny")
+    assert not containers("docker", "tiny")

@@ -1,4 +1,4 @@
-"""`envkit run`, `ps`, `logs` and `stop` as users type them, with both backends: what starts, how it ends, what is left."""
+"""`envkit run`, `ps`, `logs` and `stop` as users type them, with every backend: what starts, how it ends, what is left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.integration.command import docker, processes, until
-from tests.integration.conftest import leftovers
+from tests.integration.command import engine, processes, until
+from tests.integration.conftest import ENGINES, leftovers
 
 if TYPE_CHECKING:
     from tests.integration.command import Cli, Running
@@ -55,8 +55,8 @@ def test_a_detached_server_answers_is_listed_and_stops(cli: Cli, backend: str) -
 
     seen = fetch(url)
     assert seen["args"] == ["one", "--two"]
-    assert seen["cwd"] == ("/workspace" if backend == "docker" else f"{cli.cwd}/workspace/tiny")
-    assert seen["env"]["TINY_HOST"] == ("0.0.0.0" if backend == "docker" else "127.0.0.1")
+    assert seen["cwd"] == ("/workspace" if backend != "venv" else f"{cli.cwd}/workspace/tiny")
+    assert seen["env"]["TINY_HOST"] == ("0.0.0.0" if backend != "venv" else "127.0.0.1")
     assert seen["env"]["TINY_SET"] == "by the framework"
 
     listed = cli.instance(name)
@@ -348,8 +348,8 @@ def test_a_workspace_is_seeded_once_and_never_overwritten(cli: Cli, backend: str
     assert program.read_text() == "import sys\nsys.exit(9)\n"
 
 
-@pytest.mark.docker
-def test_files_belong_to_the_owner_of_the_workspace(cli: Cli) -> None:
+@pytest.mark.parametrize("backend", ENGINES)
+def test_files_belong_to_the_owner_of_the_workspace(cli: Cli, backend: str) -> None:
     """In a venv an app is the user who starts it; in a container it is whoever owns the workspace."""
     if os.getuid():
         pytest.skip("needs root: nobody else can give a folder away")
@@ -357,7 +357,7 @@ def test_files_belong_to_the_owner_of_the_workspace(cli: Cli) -> None:
     workspace.mkdir()
     os.chown(workspace, 12345, 12346)
 
-    done = cli("run", "tiny", "job", "--backend", "docker", "--workspace", workspace, "--set", "HOME=/tmp", status=3)
+    done = cli("run", "tiny", "job", "--backend", backend, "--workspace", workspace, "--set", "HOME=/tmp", status=3)
 
     assert done.stdout == "docopt 0.6.2\nto stderr\n"
     owners = {
@@ -383,7 +383,7 @@ def test_variables_and_secrets_reach_the_app_and_secrets_are_not_shown(cli: Cli,
     env = fetch(url)["env"]
     cli("stop", "tiny-serve")
     assert [env["TINY_PASSED"], env["TINY_TOKEN"], env["TINY_MORE"]] == ["passed", "hush", "x"]
-    if backend == "docker":
+    if backend != "venv":
         assert "UNRELATED_TOKEN" not in env
 
 
@@ -395,9 +395,9 @@ def test_a_cache_of_the_host_is_the_app_s(cli: Cli, backend: str) -> None:
 
     url = cli("run", "tiny", "serve", "--backend", backend, "--port", "0", "-d", "--json").json["url"]
     seen = fetch(url)["env"]["TINY_MODELS"]
-    if backend == "docker":
+    if backend != "venv":
         assert seen == "/cache/models"
-        assert docker("exec", "envkit-tiny-serve", "cat", "/cache/models/weights") == "heavy"
+        assert engine(backend, "exec", "envkit-tiny-serve", "cat", "/cache/models/weights") == "heavy"
     else:
         assert seen == str(models)
     cli("stop", "tiny-serve")
@@ -415,7 +415,7 @@ def test_a_volume_is_seen_in_a_container_and_refused_in_a_venv(cli: Cli, backend
         return
 
     cli("run", "tiny", "sleep", *options, "-d")
-    assert docker("exec", "envkit-tiny-sleep", "python", "extra/job.py") == "from the volume\n"
+    assert engine(backend, "exec", "envkit-tiny-sleep", "python", "extra/job.py") == "from the volume\n"
     cli("stop", "-t", "1", "tiny-sleep")
 
 

@@ -25,6 +25,16 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
+def test_a_whole_program_ends_by_itself_when_we_are_interrupted(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    program = f"import os, pathlib, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(1); pathlib.Path({str(done)!r}).touch()"
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run(python(program), whole=True)
+
+    assert done.exists()
+
+
 # Credentials ----------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,10 @@ def choose_backend(wish: str, known: Mapping[str, Backend], *, gpu: bool) -> tup
 def _repair(backend: str, *, gpu: bool) -> str:
     if backend == "venv":
         return "ENVKIT_HOME chooses another folder"
+    if backend == "podman":
+        if gpu:
+            return "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` describes the GPUs to podman"
+        return "`sudo apt-get install podman` installs it, `podman info` says what is wrong with it"
     if gpu:
         return "`envkit doctor` says what keeps the GPU from containers"
     return "`sudo systemctl start docker` starts an engine, `sudo usermod -aG docker $USER` lets you use it"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envkit.matrix.load import MatrixEnvironment
     from envkit.matrix.schema import Mirror
 
-BackendName = Literal["docker", "venv"]
+BackendName = Literal["docker", "podman", "venv"]
 Status = Literal["running", "exited"]
 
 

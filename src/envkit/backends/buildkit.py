@@ -1,4 +1,4 @@
-"""How BuildKit is called: arguments, build secrets that never stay in an image, and what its refusals mean."""
+"""How images are built: arguments, build secrets that never stay in an image, and what refusals mean."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def recipe_hash(recipe: Recipe) -> str:
 def build_command() -> list[str]:
     """buildx where the plugin exists; BuildKit inside the engine otherwise (Docker 20.10)."""
     if process.run(["docker", "buildx", "version"]).status == 0:
-        return ["docker", "buildx", "build", "--load"]
-    return ["docker", "build"]
+        return ["docker", "buildx", "build", "--load", "--progress", "plain"]
+    return ["docker", "build", "--progress", "plain"]
 
 
 def build_options(recipe: Recipe, folder: Path) -> list[str]:
@@ -59,8 +59,6 @@ def build_options(recipe: Recipe, folder: Path) -> list[str]:
         options += ["--network", "host"]  # inside a build's own network, 127.0.0.1 is the build
     image = recipe.environment.image
     return [
-        "--progress",
-        "plain",
         *options,
         "--label",
         f"{RECIPE_LABEL}={recipe_hash(recipe)}",
@@ -70,12 +68,16 @@ def build_options(recipe: Recipe, folder: Path) -> list[str]:
     ]
 
 
-def build_hint(details: str) -> str:
-    """The next thing to do, from what the failing step said."""
+def build_hint(details: str, program: str) -> str:
+    """The next thing to do, from what the failing step said; `program` is the engine's command line."""
     if "no space left on device" in details.lower():
-        return "make room where the engine keeps its data: `docker system df` shows what is there, `docker builder prune` frees caches"
+        prune = "image prune" if program == "podman" else "builder prune"
+        return f"make room where the engine keeps its data: `{program} system df` shows what is there, `{program} {prune}` frees caches"
     if "hash mismatch" in details.lower():
         return "what the package index serves is not what was locked; nothing was installed from it: choose another index with `--mirror`"
-    if re.search(r"failed to (resolve|do request|authorize)|failed to solve.*(pull|source metadata)", details):
+    if re.search(
+        r"failed to (resolve|do request|authorize)|creating build container|failed to solve.*(pull|source metadata)",
+        details,
+    ):
         return "the base image could not be pulled: load it first, or name another with `--base-image IMAGE` or a mirror with `--mirror cn`"
     return "fix the cause and run the same command again: the steps before it are cached"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import docker
@@ -18,30 +14,24 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, Mount, Ulimit
 
 from envkit import process
-from envkit.backends.base import Instance, NameTakenError
+from envkit.backends.base import NameTakenError
 from envkit.backends.build_log import BuildLog
-from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_command, build_hint, build_options, recipe_hash
+from envkit.backends.buildkit import build_command
+from envkit.backends.engine import LABEL, PREFIX, Container, ContainerBackend, labels_of, owner_of
 from envkit.backends.gpu import CDI_ALL, GpuRequest, request_gpus
-from envkit.errors import BackendError, BuildError
+from envkit.errors import BackendError
 from envkit.host.probes import probe_host
 from envkit.host.probes.engines import describe_docker, docker_endpoint
 from envkit.render.context import SHM_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from docker.models.containers import Container
+    from docker.models.containers import Container as DockerContainer
 
-    from envkit.backends.base import Launch, Progress, Recipe
+    from envkit.backends.base import Launch, Progress
     from envkit.host.facts import Gpu
 
-LABEL = "io.envkit."
-_PREFIX = "envkit-"
-_LIMITS = [
-    Ulimit(name="memlock", soft=-1, hard=-1),  # pinned memory
-    Ulimit(name="stack", soft=64 * 2**20, hard=64 * 2**20),
-    Ulimit(name="nofile", soft=1048576, hard=1048576),  # Docker 29 starts containers with 1024
-]
 _GPU_WORDS = (
     "could not select device driver",
     "failed to discover GPU",
@@ -53,11 +43,12 @@ _GPU_WORDS = (
 """In the refusals of an engine that was asked for GPUs."""
 
 
-class DockerBackend:
+class DockerBackend(ContainerBackend):
     """The Docker engine that the docker command line talks to too (DOCKER_HOST, contexts)."""
 
     name: Literal["docker"] = "docker"
-    isolated = True
+    title = "Docker"
+    program = "docker"
 
     @cached_property
     def _client(self) -> Any:  # the SDK's type stubs do not cover what is used here
@@ -82,69 +73,24 @@ class DockerBackend:
         driver = facts.kernel_driver.version if facts.kernel_driver else None
         return request_gpus(engine, facts.toolkit, gpus, driver=driver)
 
+    def _hint(self, problem: str) -> str:
+        return _hint(problem)
+
     # Environments
 
-    def has(self, recipe: Recipe) -> bool:
-        """Whether the image exists and was built from exactly these files, on the base image that was asked for."""
+    def _image_labels(self, image: str) -> Mapping[str, str] | None:
         try:
             with _engine():
-                image = self._client.images.get(recipe.environment.image)
+                return dict(self._client.images.get(image).labels)
         except ImageNotFound:
-            return False
-        same_base = recipe.base_image in (None, image.labels.get(BASE_LABEL))
-        return same_base and bool(image.labels.get(RECIPE_LABEL) == recipe_hash(recipe))
+            return None
 
-    def make(self, recipe: Recipe, progress: Progress) -> None:
-        """Builds the image; raises `BuildError` with the failing step's last lines."""
-        if problem := self.problem():
-            raise BackendError(f"Docker cannot be used: {problem}", hint=_hint(problem))
-        with tempfile.TemporaryDirectory(prefix="envkit-build-") as folder:
-            argv = [*build_command(), *build_options(recipe, Path(folder))]
-            log = BuildLog(progress)
-            if process.stream(argv, log.feed, env={**os.environ, "DOCKER_BUILDKIT": "1"}):
-                step, details = log.failure()
-                where = f" at step {step}" if step else ""
-                raise BuildError(
-                    f"building {recipe.environment.image} failed{where}",
-                    details=details,
-                    hint=build_hint(details),
-                )
+    def _build(self, options: list[str], progress: Progress) -> tuple[str, str] | None:
+        log = BuildLog(progress)
+        status = process.stream([*build_command(), *options], log.feed, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+        return log.failure() if status else None
 
     # Instances
-
-    def start(self, launch: Launch) -> None:
-        """Starts a container and returns at once; one that does not start is removed."""
-        try:
-            self._started(launch, _LIMITS)
-        except BackendError as error:
-            if "rlimit" not in error.message:
-                raise
-            # An engine without CAP_SYS_RESOURCE, such as a rootless one, may not raise limits: its own must do.
-            self._started(launch, [])
-
-    def attend(self, launch: Launch) -> int:
-        """Runs the container at this terminal; the docker command line knows terminals, the SDK does not."""
-        container = self._create(launch, self._bearable_limits(launch))
-        try:
-            subprocess.run(["docker", "start", "--attach", "--interactive", str(container.id)], check=False)
-            return self.wait(launch.name)
-        except FileNotFoundError as error:
-            raise BackendError(
-                "terminal apps need the `docker` command line", hint="install it, or use `--backend venv`"
-            ) from error
-        finally:
-            self.remove(launch.name)
-
-    def instances(self) -> list[Instance]:
-        """Every container that carries envkit's label, oldest first."""
-        with _engine():
-            containers = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance"})
-        return sorted(map(_instance, containers), key=lambda each: each.started)
-
-    def find(self, name: str) -> Instance | None:
-        """The instance of that name."""
-        container = self._find(name)
-        return _instance(container) if container else None
 
     def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """What the container printed."""
@@ -169,28 +115,24 @@ class DockerBackend:
             with _gone_is_fine():
                 container.remove(force=True, v=True)
 
-    def _find(self, name: str) -> Container | None:
+    def _find(self, name: str) -> DockerContainer | None:
         with _engine():
             found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
-        return cast("Container", found[0]) if found else None
+        return cast("DockerContainer", found[0]) if found else None
 
-    def _bearable_limits(self, launch: Launch) -> list[Ulimit]:
-        """The limits that this engine may set, tried on a container that does nothing.
+    def _containers(self, label: str) -> list[Container]:
+        with _engine():
+            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}{label}"})
+        return [_described(each) for each in found]
 
-        `docker start` would print the engine's refusal over the app's own words.
-        """
-        trial = replace(launch, name=f"{launch.name}-limits", argv=("true",), port=None, terminal=False)
-        try:
-            self._started(trial, _LIMITS)
-        except BackendError as error:
-            if "rlimit" not in error.message:
-                raise
-            return []
-        finally:
-            self.remove(trial.name)
-        return _LIMITS
+    def _lower_limits(self) -> Mapping[str, int]:
+        return {}
 
-    def _started(self, launch: Launch, limits: list[Ulimit]) -> None:
+    def _started(self, launch: Launch, limits: Mapping[str, int]) -> None:
+        # The engine makes what it was asked for, whether or not anybody waits for its answer.
+        process.uninterrupted(partial(self._start, launch, limits))
+
+    def _start(self, launch: Launch, limits: Mapping[str, int]) -> None:
         container = self._create(launch, limits)
         try:
             container.start()
@@ -199,32 +141,26 @@ class DockerBackend:
             message = f"the container did not start: {error.explanation}"
             raise BackendError(message, hint=_start_hint(str(error))) from error
 
-    def _create(self, launch: Launch, limits: list[Ulimit]) -> Container:
-        environment = launch.environment
-        labels = {
-            "instance": launch.name,
-            "app": launch.app,
-            "framework": environment.framework.name,
-            "environment": environment.name,
-            "lock": launch.lock_sha256,
-            "url": launch.url or "",
-        }
+    def _created(self, launch: Launch, limits: Mapping[str, int]) -> str:
+        return str(process.uninterrupted(partial(self._create, launch, limits)).id)
+
+    def _create(self, launch: Launch, limits: Mapping[str, int]) -> DockerContainer:
         with _engine(), _name_is_free(launch.name):
-            container: Container = self._client.containers.create(
-                environment.image,
+            container: DockerContainer = self._client.containers.create(
+                launch.environment.image,
                 list(launch.argv),
-                name=f"{_PREFIX}{launch.name}",
-                labels={f"{LABEL}{key}": value for key, value in labels.items()},
+                name=f"{PREFIX}{launch.name}",
+                labels=labels_of(launch),
                 **self._gpu_options(launch),
                 working_dir=launch.workdir,
-                user=_owner(launch),
+                user=owner_of(launch),
                 mounts=[Mount(each.target, str(each.source), type="bind") for each in launch.mounts],
                 ports={f"{launch.container_port}/tcp": (launch.address, launch.port)} if launch.port else {},
                 init=True,
                 stdin_open=launch.terminal,
                 tty=launch.terminal and sys.stdin.isatty(),
                 shm_size=SHM_SIZE,
-                ulimits=limits,
+                ulimits=[Ulimit(name=each, soft=limit, hard=limit) for each, limit in limits.items()],
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges:true"],
             )
@@ -258,26 +194,14 @@ class DockerBackend:
                 return {"environment": env, "device_requests": [every]}
 
 
-def _owner(launch: Launch) -> str:
-    """Apps run as whoever owns the workspace, so that what they write belongs to that user."""
-    owner = launch.mounts[0].source.stat()
-    return f"{owner.st_uid}:{owner.st_gid}"
-
-
-def _instance(container: Container) -> Instance:
-    labels = {key.removeprefix(LABEL): value for key, value in container.labels.items() if key.startswith(LABEL)}
+def _described(container: DockerContainer) -> Container:
     state = container.attrs["State"]
-    running = state["Running"]
-    return Instance(
-        name=labels["instance"],
-        framework=labels.get("framework", ""),
-        app=labels.get("app", ""),
-        environment=labels.get("environment", ""),
-        backend="docker",
-        status="running" if running else "exited",
-        started=re.sub(r"(\.\d{3})\d+", r"\1", container.attrs["Created"]),
-        url=labels.get("url") or None,
-        exit_status=None if running else state["ExitCode"],
+    return Container(
+        id=str(container.id),
+        labels=container.labels,
+        created=re.sub(r"(\.\d{3})\d+", r"\1", container.attrs["Created"]),
+        running=state["Running"],
+        exit_status=state["ExitCode"],
     )
 
 

@@ -10,7 +10,7 @@ from envkit.host.cdi import CDI_KIND
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from envkit.host.facts import Engine, Gpu, Toolkit
+    from envkit.host.facts import CdiSpec, Engine, Gpu, Toolkit
 
 CDI_ALL = f"{CDI_KIND}=all"
 
@@ -34,17 +34,25 @@ def request_gpus(
     wherever the engine finds the toolkit's hook, which no engine tells.
     """
     uuids = tuple(each for gpu in gpus for each in gpu.device_ids)
-    specs = toolkit.cdi_specs if toolkit else ()
-    stale = any(spec.driver and driver and spec.driver != driver for spec in specs)
     names = cdi_names(gpus, engine.cdi_devices or ()) if engine.cdi_devices else None
     runtime = "nvidia" in (engine.runtimes or ())
-    if names is not None and not (stale and runtime):
+    if names is not None and not (runtime and stale_specs(names, toolkit, driver)):
         return GpuRequest("cdi", names)
     if runtime:
         return GpuRequest("runtime", uuids)
     if toolkit and toolkit.hook and not engine.remote:
         return GpuRequest("hook", uuids)
     return None
+
+
+def stale_specs(names: Collection[str], toolkit: Toolkit | None, driver: str | None) -> tuple[CdiSpec, ...]:
+    """The CDI specs that these names lead to and that were made for another driver than `driver`.
+
+    Where two specs have a name, the one in /var/run/cdi counts: of the folders that engines read, the last one wins.
+    """
+    specs = sorted(toolkit.cdi_specs if toolkit else (), key=lambda spec: "/run/cdi/" in spec.path)
+    meant = {name: spec for spec in specs for name in spec.devices if name in names}
+    return tuple(dict.fromkeys(spec for spec in meant.values() if spec.driver and driver and spec.driver != driver))
 
 
 def cdi_names(gpus: Sequence[Gpu], devices: Collection[str]) -> tuple[str, ...] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
+import pwd
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -74,15 +76,21 @@ def doctor_command(
         matrix.framework(each)
     if described and (fix or record):
         raise UsageError("--facts is about another machine", hint="leave out --fix and --record")
+    for option, given in (("--yes", yes), ("--dry-run", dry_run)):
+        if given and not fix:
+            raise UsageError(f"{option} is about repairs, and none were asked for", hint="add --fix")
+    if fix and as_json and not (yes or dry_run):
+        raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
     facts = read_facts(described) if described else _look(matrix, offline=offline)
     if record:
         _write(record, facts, matrix)
     report = examine(Machine(facts, matrix, chosen))
     done: list[Done] = []
     if fix:
-        done = _repair(report, yes=yes, dry_run=dry_run, as_json=as_json)
+        done = _repair(report, yes=yes, dry_run=dry_run)
         if done:
-            report = examine(Machine(_look(matrix, offline=offline), matrix, chosen))
+            facts = _look(matrix, offline=offline)
+            report = examine(Machine(facts, matrix, chosen))
     if as_json:
         print_json(_json(report, done, repairs(report.findings) if fix and dry_run else []))
     else:
@@ -101,30 +109,39 @@ def _look(matrix: Matrix, *, offline: bool) -> HostFacts:
 def _write(path: Path, facts: HostFacts, matrix: Matrix) -> None:
     mirrors = [address for each in matrix.file.mirrors.values() for address in (each.index, each.huggingface)]
     public = {urlsplit(each).hostname or "" for each in [*mirrors, "https://huggingface.co"] if each}
-    clean = anonymise(facts, user=getpass.getuser(), host=platform.node(), home=str(Path.home()), public=public)
+    clean = anonymise(facts, users=_users(), host=platform.node(), home=os.path.expanduser("~"), public=public)  # noqa: PTH111  # never raises
     staging = path.with_name(f".{path.name}.new")
     try:
         staging.write_bytes(msgspec.json.format(msgspec.json.encode(clean), indent=2) + b"\n")
         os.replace(staging, path)  # noqa: PTH105  # Path.replace is the same
     except OSError as error:
+        staging.unlink(missing_ok=True)
         raise UsageError(f"the record cannot be written: {path}: {error.strerror}", hint="name another file") from error
     say(f"recorded in {path}; read it before you pass it on")
 
 
-def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[Done]:
+def _users() -> set[str]:
+    """The names that the user has here: of the account, and before sudo."""
+    named = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")}
+    with suppress(KeyError):  # containers may run as anybody
+        named.add(pwd.getpwuid(os.getuid()).pw_name)
+    return named
+
+
+def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
     planned = repairs(report.findings)
     if not planned:
-        say("nothing here can be mended without a decision of yours")
+        if report.findings:
+            say("nothing here can be mended without a decision of yours")
         return []
     say("to be run:")
     for each in planned:
         say(f"  {' '.join(each.argv)}    # {each.finding}")
     if dry_run:
         return []
-    if not yes:
-        if as_json:
-            raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
-        click.confirm("run them?", abort=True, err=True)
+    if not yes and not _agreed():
+        say("nothing was run")
+        return []
     progress = ConsoleProgress()
 
     def start(repair: Repair) -> None:
@@ -133,8 +150,17 @@ def _repair(report: Report, *, yes: bool, dry_run: bool, as_json: bool) -> list[
     done = run_repairs(planned, start)
     for ended in done:
         if ended.status:
-            say(f"  failed with {ended.status}: {ended.output}")
+            say(f"`{' '.join(ended.repair.argv)}` failed with {ended.status}: {ended.output}")
     return done
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("run them?", err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, object]:

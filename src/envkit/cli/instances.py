@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def backends() -> dict[str, Backend]:
     """Every backend, best first."""
     from envkit.backends.docker import DockerBackend
+    from envkit.backends.podman import PodmanBackend
     from envkit.backends.venv import VenvBackend
 
-    return {"docker": DockerBackend(), "venv": VenvBackend()}
+    return {"docker": DockerBackend(), "podman": PodmanBackend(), "venv": VenvBackend()}
 
 
 def all_instances() -> list[tuple[Backend, Instance]]:

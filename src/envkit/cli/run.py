@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @environment_option
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "docker", "venv"]),
+    type=click.Choice(["auto", "docker", "podman", "venv"]),
     default="auto",
     show_default=True,
     help="Where to run.",

@@ -56,6 +56,8 @@ def run_repairs(planned: Iterable[Repair], on_start: Callable[[Repair], None]) -
             ended = process.run(repair.argv, timeout=_LIMIT)
         except BackendError as error:
             done.append(Done(repair, 1, error.message))
+        except PermissionError:  # of ending a program in time that sudo had started
+            done.append(Done(repair, 1, f"`{program}` gave no answer within {_LIMIT:g} s"))
         else:
             done.append(Done(repair, ended.status, (ended.stdout + ended.stderr).strip()))
     return done

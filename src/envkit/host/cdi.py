@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 CDI_KIND = "nvidia.com/gpu"
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where engines look when nobody tells them otherwise; podman before 5 looks nowhere else."""
-_DRIVER = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)$")
+_DRIVER = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d{3,}\.\d+(?:\.\d+)?)$")
+"""WSL's libcuda.so.1.1 is of no such version."""
 
 
 def read_cdi_specs(folders: Sequence[str] = CDI_FOLDERS) -> tuple[CdiSpec, ...]:

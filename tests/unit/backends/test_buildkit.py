@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("status", "command"), [(0, ["docker", "buildx", "build", "--load"]), (1, ["docker", "build"])]
+    ("status", "command"),
+    [
+        (0, ["docker", "buildx", "build", "--load", "--progress", "plain"]),
+        (1, ["docker", "build", "--progress", "plain"]),
+    ],
 )
 def test_buildx_is_used_where_the_plugin_exists(
     monkeypatch: pytest.MonkeyPatch, status: int, command: list[str]
@@ -33,7 +37,6 @@ def test_buildx_is_used_where_the_plugin_exists(
 
 def test_a_plain_build(recipe: Recipe, tmp_path: Path) -> None:
     assert build_options(recipe, tmp_path) == [
-        "--progress", "plain",
         "--label", f"io.envkit.recipe={recipe_hash(recipe)}",
         "--tag", "envkit/demo:2.1.0-cu130",
         str(tmp_path / "context"),
@@ -54,7 +57,7 @@ def test_a_build_with_everything_that_the_machine_and_the_mirror_say(
 
     options = build_options(replace(recipe, mirror=matrix.mirror("near")), tmp_path)
 
-    assert options[2:-5] == [
+    assert options[:-5] == [
         "--secret", f"id=index,src={tmp_path}/index",
         "--secret", f"id=ca,src={bundle}",
         "--build-arg", "APT_MIRROR=http://apt.example/debian",
@@ -136,7 +139,7 @@ def test_the_recipe_s_hash_changes_with_every_file_and_with_nothing_else(recipe:
     ],
 )
 def test_what_to_do_about_a_failed_build(words: str, hint: str) -> None:
-    assert build_hint(words) == hint
+    assert build_hint(words, "docker") == hint
 
 
 def test_what_to_do_about_a_base_image_that_cannot_be_pulled() -> None:
@@ -144,7 +147,7 @@ def test_what_to_do_about_a_base_image_that_cannot_be_pulled() -> None:
     for line in (Path(__file__).parent / "no-base-image.txt").read_text().splitlines():
         log.feed(line)
 
-    assert build_hint(log.failure()[1]) == (
+    assert build_hint(log.failure()[1], "docker") == (
         "the base image could not be pulled: load it first, or name another with `--base-image IMAGE`"
         " or a mirror with `--mirror cn`"
     )

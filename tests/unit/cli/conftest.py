@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envkit.cli import main
-from envkit.host.facts import HostFacts
+from envkit.host.facts import Endpoint, HostFacts
 from tests.fakes import FakeBackend
 
 if TYPE_CHECKING:
@@ -38,8 +38,14 @@ class Machine:
     """What the command line finds: facts, and backends that keep instances in memory."""
 
     facts: HostFacts = field(default_factory=lambda: HostFacts(gpus=()))
+    network: tuple[Endpoint, ...] = ()
     docker: FakeBackend = field(default_factory=FakeBackend)
+    podman: FakeBackend = field(default_factory=lambda: FakeBackend("podman", problem="podman is not installed"))
     venv: FakeBackend = field(default_factory=lambda: FakeBackend("venv"))
+
+    def backends(self) -> dict[str, FakeBackend]:
+        """Best first."""
+        return {"docker": self.docker, "podman": self.podman, "venv": self.venv}
 
 
 Envkit = Callable[..., Result]
@@ -47,12 +53,13 @@ Envkit = Callable[..., Result]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine without a GPU, where both backends work; a test may change it before it calls."""
+    """A machine without a GPU, where Docker and venvs work; a test may change it before it calls."""
     machine = Machine()
-    for module in ("host", "plan", "run"):
+    for module in ("doctor", "host", "plan", "run"):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
+    monkeypatch.setattr("envkit.cli.doctor.probe_network", lambda _: machine.network)
     for module in ("instances", "plan", "run"):
-        monkeypatch.setattr(f"envkit.cli.{module}.backends", lambda: {"docker": machine.docker, "venv": machine.venv})
+        monkeypatch.setattr(f"envkit.cli.{module}.backends", machine.backends)
     monkeypatch.setattr("envkit.backends.docker.DockerBackend", lambda: machine.docker)
     return machine
 

@@ -186,7 +186,10 @@ def test_the_backend_and_why_it_are_said(envkit: Envkit, machine: Machine) -> No
 
     result = envkit("run", "demo", "train")
 
-    assert result.err.splitlines()[0] == "demo-cpu on the CPU, backend venv (no Docker engine answers)"
+    assert (
+        result.err.splitlines()[0]
+        == "demo-cpu on the CPU, backend venv (no Docker engine answers; podman is not installed)"
+    )
     assert len(machine.venv.started) == 1
 
 

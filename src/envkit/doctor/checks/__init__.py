@@ -49,9 +49,9 @@ class Machine:
         return self.facts.engine if self.facts.engine and self.facts.engine.state == "usable" else None
 
     @property
-    def inside_container(self) -> bool:
-        """Whether this is a container that somebody else started, without the right to start others."""
-        return bool(self.system.container) and self.system.sys_admin is False
+    def runs_venvs(self) -> bool:
+        """Whether environments run as venvs unless the user says otherwise: the engine is known to be of no use."""
+        return self.facts.engine is not None and self.docker is None
 
     @cached_property
     def plans(self) -> dict[str, Plan | NoPlanError]:

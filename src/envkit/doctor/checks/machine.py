@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from envkit.doctor.checks import Machine, check
+from envkit.doctor.checks.gpu import driver_is_silent
+from envkit.matrix.fit import listed
 from envkit.matrix.warn import space_needed
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ LEAST_MEMLOCK_KIB = 2**20
 def probe_silent(machine: Machine) -> Seen:
     """What was not found out cannot be judged."""
     for name, reason in machine.facts.unknown.items():
-        if name != "nvml":
+        if name != "nvml" or not driver_is_silent(machine):
             yield {"name": name, "reason": reason}
 
 
@@ -39,15 +41,16 @@ def architecture_unsupported(machine: Machine) -> Seen:
 def memory_small(machine: Machine) -> Seen:
     """Models pass through the machine's memory on their way to the GPU."""
     known = [each for each in (machine.system.memory_mib, machine.system.memory_limit_mib) if each]
-    for framework in machine.frameworks:
-        floor = machine.matrix.framework(framework).floors.memory
-        if floor and known and min(known) < floor.least_mib:
-            yield {
-                "framework": framework,
-                "memory": str(min(known)),
-                "least": str(floor.least_mib),
-                "reason": floor.reason,
-            }
+    floors = {each: machine.matrix.framework(each).floors.memory for each in machine.frameworks}
+    short = {each: floor for each, floor in floors.items() if floor and known and min(known) < floor.least_mib}
+    if short:
+        highest = max(short.values(), key=lambda floor: floor.least_mib)
+        yield {
+            "frameworks": listed(short),
+            "memory": str(min(known)),
+            "least": str(highest.least_mib),
+            "reason": highest.reason,
+        }
 
 
 @check("disk-full")
@@ -56,7 +59,9 @@ def disk_full(machine: Machine) -> Seen:
     full = {}
     for purpose in ("engine", "home", "data"):
         disk = machine.facts.disk(purpose)
-        if disk and disk.free_mib is not None and disk.free_mib < FULL_MIB:
+        if (
+            disk and disk.free_mib is not None and disk.free_mib < FULL_MIB and disk.total_mib != 0
+        ):  # 0: it does not say
             full[disk.filesystem or disk.path] = {"path": disk.path, "free": str(disk.free_mib)}
     yield from full.values()
 
@@ -71,21 +76,23 @@ def engine_disk_small(machine: Machine) -> Seen:
 @check("home-disk-small", after={"disk-full"})
 def home_disk_small(machine: Machine) -> Seen:
     """So is a venv, which is how environments run where no engine is."""
-    if not machine.docker:
+    if machine.runs_venvs:
         yield from _too_small(machine, "home")
 
 
 def _too_small(machine: Machine, purpose: Literal["engine", "home"]) -> Seen:
     disk = machine.facts.disk(purpose)
-    for plan in machine.planned:
-        needed = space_needed(plan.environment, purpose)
-        if disk and needed and disk.free_mib is not None and disk.free_mib < needed:
-            yield {
-                "environment": plan.environment.name,
-                "path": disk.path,
-                "free": f"{disk.free_mib / 1024:.1f}",
-                "needed": f"{needed / 1024:.1f}",
-            }
+    if not disk or disk.free_mib is None or disk.total_mib == 0:
+        return
+    needs = {plan.environment.name: space_needed(plan.environment, purpose) or 0 for plan in machine.planned}
+    large = {name: needed for name, needed in needs.items() if needed > disk.free_mib}
+    if large:
+        yield {
+            "environments": listed(large),
+            "path": disk.path,
+            "free": f"{disk.free_mib / 1024:.1f}",
+            "needed": f"{max(large.values()) / 1024:.1f}",
+        }
 
 
 @check("cache-elsewhere")
@@ -108,7 +115,7 @@ def home_off_data_disk(machine: Machine) -> Seen:
 def shm_small(machine: Machine) -> Seen:
     """What shares this machine's /dev/shm are the environments that run as venvs."""
     shm = machine.facts.disk("shm")
-    if shm and shm.total_mib is not None and shm.total_mib < LEAST_SHM_MIB:
+    if machine.runs_venvs and shm and shm.total_mib is not None and shm.total_mib < LEAST_SHM_MIB:
         yield {"size": str(shm.total_mib), "path": shm.path}
 
 
@@ -116,13 +123,13 @@ def shm_small(machine: Machine) -> Seen:
 def nofile_low(machine: Machine) -> Seen:
     """The soft limit of open files; containers that envkit starts have one of their own."""
     limit = machine.system.nofile
-    if limit is not None and 0 <= limit < LEAST_NOFILE:
+    if machine.runs_venvs and limit is not None and 0 <= limit < LEAST_NOFILE:
         yield {"limit": str(limit)}
 
 
 @check("memlock-low")
 def memlock_low(machine: Machine) -> Seen:
-    """The limit of locked memory, where InfiniBand needs it."""
+    """The limit of locked memory, where GPUs talk over InfiniBand."""
     limit = machine.system.memlock_kib
-    if machine.system.infiniband and limit is not None and 0 <= limit < LEAST_MEMLOCK_KIB:
+    if machine.facts.gpus and machine.system.infiniband and limit is not None and 0 <= limit < LEAST_MEMLOCK_KIB:
         yield {"limit": str(limit)}

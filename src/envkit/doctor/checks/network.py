@@ -29,23 +29,28 @@ def proxy_loopback(machine: Machine) -> Seen:
 def index_unreachable(machine: Machine) -> Seen:
     """No packages, no environment."""
     for endpoint in _silent(machine, "index"):
-        yield {"address": endpoint.address, "problem": endpoint.problem, "mirrors": _mirrors(machine)}
+        address = endpoint.address or "it"
+        yield {"address": address, "problem": endpoint.problem, "mirrors": _mirrors(machine)}
 
 
 @check("registry-unreachable")
 def registry_unreachable(machine: Machine) -> Seen:
     """The base image is not here, and cannot be pulled."""
     for endpoint in _silent(machine, "registry"):
-        yield {"image": endpoint.address, "problem": endpoint.problem, "mirrors": _mirrors(machine)}
+        base = machine.matrix.file.base_image
+        image = endpoint.address or (base.name if base else "the base image")
+        yield {"image": image, "problem": endpoint.problem, "mirrors": _mirrors(machine)}
 
 
 @check("huggingface-unreachable")
 def huggingface_unreachable(machine: Machine) -> Seen:
     """No models from Hugging Face."""
+    if machine.facts.settings and machine.facts.settings.modelscope:
+        return
     for endpoint in _silent(machine, "huggingface"):
         mirrors = (each.huggingface for each in machine.matrix.file.mirrors.values())
         mirror = next((each for each in mirrors if each and each != endpoint.address), endpoint.address)
-        yield {"address": endpoint.address, "problem": endpoint.problem, "mirror": mirror}
+        yield {"address": endpoint.address or "it", "problem": endpoint.problem, "mirror": mirror}
 
 
 def _silent(machine: Machine, purpose: str) -> list[Endpoint]:

@@ -138,7 +138,9 @@ def _is_remote(endpoint: str) -> bool:
 
 def _buildx() -> str | None:
     """The version of the plugin; empty where there is none; None where it does not say."""
-    paths = (Path(os.path.expanduser(folder)) / "docker-buildx" for folder in _PLUGINS)  # noqa: PTH111  # never raises
+    own = os.environ.get("DOCKER_CONFIG")
+    folders = (*([f"{own}/cli-plugins"] if own else []), *_PLUGINS)
+    paths = (Path(os.path.expanduser(folder)) / "docker-buildx" for folder in folders)  # noqa: PTH111  # never raises
     plugin = next((path for path in paths if os.access(path, os.X_OK)), None)
     if plugin is None:
         return ""

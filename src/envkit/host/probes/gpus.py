@@ -28,6 +28,8 @@ _FABRIC = ("not supported", "not started", "in progress", "completed")
 _NO_DRIVER = ("LIBRARY_NOT_FOUND", "DRIVER_NOT_LOADED", "GPU_NOT_FOUND")
 """What NVML says on machines without a GPU too."""
 _FABRIC_MANAGER = "nv-fabricmanager"
+_WSL_LIBRARY = "usr/lib/wsl/lib/libnvidia-ml.so.1"
+"""There where Windows has NVIDIA's driver; /dev/dxg lends GPUs of any maker."""
 _ROOT = Path("/")
 
 
@@ -166,7 +168,7 @@ def _cuda(number: int) -> str:
 
 def probe_pci(root: Path = _ROOT) -> dict[str, Any]:
     """NVIDIA's GPUs and NVSwitches on the PCI bus, driver or not; WSL lends a GPU without a bus."""
-    gpus, switches = (["wsl"] if is_there(root / "dev/dxg") else []), 0
+    gpus, switches = (["wsl"] if is_there(root / "dev/dxg") and is_there(root / _WSL_LIBRARY) else []), 0
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         vendor, kind = read(device / "vendor") or "", read(device / "class") or ""
         if vendor.startswith(_NVIDIA):

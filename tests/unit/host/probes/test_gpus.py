@@ -188,7 +188,8 @@ def pci(address: str, vendor: str, kind: str) -> dict[str, str | None]:
             },
             ("0000:01:00.0", "0000:02:00.0"),
         ),
-        ({"dev/dxg": ""}, ("wsl",)),  # Windows lends its GPU
+        ({"dev/dxg": "", "usr/lib/wsl/lib/libnvidia-ml.so.1": ""}, ("wsl",)),  # Windows lends its GPU
+        ({"dev/dxg": ""}, ()),  # of another maker
     ],
 )
 def test_the_bus_tells_whether_there_is_an_nvidia_gpu(
