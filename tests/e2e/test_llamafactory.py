@@ -7,29 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import urllib.request
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envkit.backends.venv import VenvBackend
-from envkit.host.home import envkit_home
-from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
-from tests.integration.command import Cli, docker, until
+from tests.e2e.machine import Machine, fetch, on
+from tests.integration.command import docker, until
 from tests.integration.conftest import skip
 from tests.integration.standin import build_nvml, play
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = [pytest.mark.slow, pytest.mark.index]
-CASE = Path(__file__).parent / "llamafactory"
 DEMO = [
     "demo_alpaca_en",
     "demo_alpaca_zh",
@@ -46,70 +36,6 @@ DOCKER = pytest.param(("docker", "llamafactory-cu130"), marks=pytest.mark.docker
 VENV = pytest.param(("venv", "llamafactory-cu130"), id="venv-cu130")
 OLDER = pytest.param(("venv", "llamafactory-cu128"), id="venv-cu128")
 OLD = pytest.param(("venv", "llamafactory-cu124"), id="venv-cu124")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One environment in one backend, and a workspace."""
-
-    backend: str
-    environment: str
-    cli: Cli
-    workspace: Path
-
-    def options(self, name: str) -> list[str]:
-        """What every `run` of this machine is given."""
-        return [
-            "--backend", self.backend, "--env", self.environment, "--device", "cpu",
-            "--workspace", str(self.workspace), "--name", name,
-        ]  # fmt: skip
-
-    def run(self, app: str, *args: str, status: int = 0) -> str:
-        """What the app said, on both streams, once it has ended with `status`."""
-        options = self.options(f"e2e-{app}")
-        done = self.cli("run", "llamafactory", app, *options, "--", *args, status=status, timeout=1500)
-        return done.stdout + done.stderr
-
-    def prepare(self) -> None:
-        """Puts the model and the configuration into the workspace, made by the environment's own Python."""
-        (self.workspace / "config").mkdir(parents=True, exist_ok=True)
-        (self.workspace / "models").mkdir(exist_ok=True)
-        shutil.copy(CASE / "make_model.py", self.workspace / "models")
-        shutil.copy(CASE / "train.yaml", self.workspace / "config/e2e.yaml")
-        owner = self.workspace.stat()
-        for each in (self.workspace / "config", self.workspace / "models"):
-            os.chown(each, owner.st_uid, owner.st_gid)
-        program = ["models/make_model.py", "models/tiny"]
-        environment = load_matrix().environment(self.environment)
-        if self.backend == "docker":
-            user = f"{owner.st_uid}:{owner.st_gid}"
-            mount = f"{self.workspace}:/workspace"
-            said = docker("run", "--rm", "--user", user, "--volume", mount, environment.image, "python", *program)
-        else:
-            python = VenvBackend().folder(environment, read_lock(environment).sha256) / "bin/python"
-            said = subprocess.run(
-                [python, *program], cwd=self.workspace, capture_output=True, text=True, check=True
-            ).stdout
-        size = next(int(line) for line in said.splitlines() if line.isdigit())
-        assert 90_000 < size < 130_000
-
-
-@pytest.fixture
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
-    """The environment that the test is parametrised with; afterwards none of its instances may be left."""
-    backend, environment = request.param
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    cli = Cli(home=envkit_home(), matrix=None, cwd=tmp_path, env=offline)
-    yield Machine(backend, environment, cli, tmp_path / "workspace")
-    left = [each["name"] for each in cli("ps", "--json").json if each["name"].startswith("e2e-")]
-    if left:
-        cli("stop", *left)
-    assert left == []
-
-
-def on(*cases: object) -> pytest.MarkDecorator:
-    """Runs the test on these machines."""
-    return pytest.mark.parametrize("machine", cases, indirect=True)
 
 
 # The page -------------------------------------------------------------------------------------------------------------
@@ -186,15 +112,6 @@ def test_ctrl_c_ends_the_page_and_leaves_nothing(machine: Machine) -> None:
         running.type("\x03")
         assert running.end() == 130
     assert machine.cli.instance("e2e-webui") is None
-
-
-def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
-    """What the page answers."""
-    data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        content: bytes = answer.read()
-    return content
 
 
 def data_sets(url: str, stage: str) -> list[str]:

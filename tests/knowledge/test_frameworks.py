@@ -36,7 +36,7 @@ def test_an_app_that_listens_can_be_told_where_and_asked_whether_it_is_up(app: t
     assert not (listens and spec.interactive)
     if spec.port and spec.bind:
         assert spec.port.default >= 1024
-        assert spec.port.env != spec.bind.env
+        assert (spec.port.env, spec.port.option) != (spec.bind.env, spec.bind.option)
     if spec.health:
         assert 60 <= spec.health.within_seconds <= 3600
 
@@ -65,8 +65,8 @@ def test_a_variable_has_one_meaning(framework: Framework) -> None:
         framework.pass_env,
         framework.secrets,
         [cache.env for cache in framework.caches.values()],
-        sorted({app.port.env for app in framework.apps.values() if app.port}),
-        sorted({app.bind.env for app in framework.apps.values() if app.bind}),
+        sorted({app.port.env for app in framework.apps.values() if app.port and app.port.env}),
+        sorted({app.bind.env for app in framework.apps.values() if app.bind and app.bind.env}),
     ]
     every = [name for group in groups for name in group]
 
