@@ -120,6 +120,7 @@ def test_repairs_are_programs_that_end_no_job() -> None:
         "fabric-manager-stopped": ["systemctl start nvidia-fabricmanager"],
         "engine-stopped": ["systemctl start docker"],
         "cdi-lacks-gpus": ["nvidia-ctk cdi generate --output={path}"],
+        "podman-lacks-gpus": ["nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"],
         "toolkit-not-configured": ["nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"],
         "cdi-stale": ["nvidia-ctk cdi generate --output={path}"],
         "cdi-stale-unused": ["nvidia-ctk cdi generate --output={path}"],

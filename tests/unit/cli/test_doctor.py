@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from envkit.doctor.repair import Done, Repair
 from envkit.host.facts import Endpoint, HostFacts
-from tests.unit.doctor.triggers import GOOD, NO_GPU, STOPPED, VENV, silent, with_
+from tests.unit.doctor.triggers import GOOD, MISSING, NO_GPU, PODMAN_FAILS, STOPPED, silent, with_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,7 +106,7 @@ def test_what_was_not_looked_for_is_said(envkit: Envkit, machine: Machine) -> No
 
 
 def test_json_whole(envkit: Envkit, machine: Machine) -> None:
-    machine.facts = with_(VENV, compilers=(), disks=None)
+    machine.facts = with_(engine=MISSING, podman=PODMAN_FAILS, compilers=(), disks=None)
 
     result = envkit("doctor", "demo", "--json")
 

@@ -23,9 +23,11 @@ from tests.unit.doctor.triggers import (
     H100,
     HOST,
     INSIDE,
+    MISSING,
     NO_GPU,
     OLD_SPEC,
     PARTS,
+    PODMAN,
     RTX_3090,
     RTX_5090,
     SPEC,
@@ -67,7 +69,11 @@ def test_every_check_has_a_machine_that_sets_it_off() -> None:
     assert [each.id for each in TRIGGERS if not each.neighbours] == []
 
 
-@pytest.mark.parametrize("facts", [HostFacts(), GOOD, NO_GPU, VENV], ids=["unknown", "good", "no GPU", "venvs"])
+@pytest.mark.parametrize(
+    "facts",
+    [HostFacts(), GOOD, NO_GPU, with_(engine=MISSING, podman=PODMAN)],
+    ids=["unknown", "good", "no GPU", "podman"],
+)
 def test_a_machine_with_nothing_wrong_has_no_findings(matrix: Matrix, facts: HostFacts) -> None:
     assert find(matrix, facts, ("demo",)) == {}
 

@@ -144,8 +144,10 @@ def kernel(**changes: Any) -> KernelDriver:
 NO_KERNEL = KernelDriver(None, None, modules=(), nodes=())
 NO_GPU = silent("LIBRARY_NOT_FOUND", gpus=(), hardware=(), gpu_problem=None, kernel_driver=NO_KERNEL, toolkit=Toolkit())
 CONTAINER = with_(NO_GPU, engine=MISSING, system=INSIDE, disks=DISKS[1:])
-VENV = with_(engine=MISSING, podman=replace(NO_PODMAN, state="usable"))
-"""Environments run as venvs here, and that is as it should be."""
+PODMAN = Engine(state="usable", client="/usr/bin/podman", version="4.9.3", cdi=True, cdi_devices=BY_CDI.cdi_devices)
+PODMAN_FAILS = Engine(state="failing", problem="cannot find its storage", client="/usr/bin/podman")
+VENV = with_(engine=MISSING)
+"""Environments run as venvs here."""
 PARTS = dict.fromkeys(("kernel_driver", "toolkit", "engine", "podman", "disks", "system", "settings"))
 
 
@@ -298,7 +300,7 @@ TRIGGERS = [
     Trigger(
         "engine-missing",
         with_(engine=MISSING),
-        (VENV, with_(engine=MISSING, podman=None), with_(engine=STOPPED)),
+        (with_(engine=MISSING, podman=PODMAN), with_(engine=MISSING, podman=None), with_(engine=STOPPED)),
     ),
     Trigger(
         "engine-stopped",
@@ -378,6 +380,16 @@ TRIGGERS = [
             with_(engine=BY_CDI, toolkit=BASE_TOOLKIT),
             with_(engine=replace(BY_CDI, runtimes=("nvidia",), cdi_devices=("nvidia.com/gpu=1",))),
             with_(engine=BY_CDI, gpus=(replace(A100_MIG, mig_devices=()),), toolkit=BASE_TOOLKIT),
+        ),
+    ),
+    Trigger(
+        "podman-lacks-gpus",
+        with_(engine=MISSING, podman=replace(PODMAN, cdi_devices=())),
+        (
+            with_(engine=MISSING, podman=PODMAN),
+            with_(podman=replace(PODMAN, cdi_devices=())),  # Docker goes before it
+            with_(engine=MISSING, podman=replace(PODMAN, cdi_devices=None)),
+            with_(NO_GPU, engine=MISSING, podman=replace(PODMAN, cdi_devices=())),
         ),
     ),
     Trigger(

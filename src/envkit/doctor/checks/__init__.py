@@ -49,9 +49,15 @@ class Machine:
         return self.facts.engine if self.facts.engine and self.facts.engine.state == "usable" else None
 
     @property
+    def podman(self) -> Engine | None:
+        """Podman, where it can be used."""
+        return self.facts.podman if self.facts.podman and self.facts.podman.state == "usable" else None
+
+    @property
     def runs_venvs(self) -> bool:
-        """Whether environments run as venvs unless the user says otherwise: the engine is known to be of no use."""
-        return self.facts.engine is not None and self.docker is None
+        """Whether environments run as venvs unless the user says otherwise: the engines are known to be of no use."""
+        known = self.facts.engine is not None and self.facts.podman is not None
+        return known and self.docker is None and self.podman is None
 
     @cached_property
     def plans(self) -> dict[str, Plan | NoPlanError]:

@@ -192,6 +192,15 @@ def cdi_lacks_gpus(machine: Machine) -> Seen:
         }
 
 
+@check("podman-lacks-gpus", after={*NO_DRIVER, "mig-without-slices"})
+def podman_lacks_gpus(machine: Machine) -> Seen:
+    """Podman hands GPUs over by CDI and in no other way; it matters where no Docker engine goes before it."""
+    gpus, podman = machine.facts.gpus or (), machine.podman
+    listed = podman.cdi_devices if podman else None
+    if gpus and not machine.docker and listed is not None and cdi_names(gpus, listed) is None:
+        yield {"listed": ", ".join(listed) or "none", "gpus": ", ".join(gpu.uuid for gpu in gpus)}
+
+
 @check("toolkit-missing", after={*NO_DRIVER, *ELSEWHERE, "mig-without-slices", "cdi-lacks-gpus"})
 def toolkit_missing(machine: Machine) -> Seen:
     """An engine and a GPU, and nothing between them."""
