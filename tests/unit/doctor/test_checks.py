@@ -122,7 +122,7 @@ def test_frameworks_that_lack_the_same_are_told_of_together(matrix: Matrix) -> N
     found = find(matrix, with_(system=replace(HOST, memory_mib=2000)), ("demo", "solo"))
 
     assert found["memory-small"].title == "there is less memory than demo and solo should have"
-    assert found["memory-small"].evidence == "2000 MiB, of 4000 MiB: it swaps"
+    assert found["memory-small"].evidence == "2000 MiB of memory; 4000 MiB are wanted: it swaps"
 
 
 def test_gpus_of_two_kinds_of_which_one_fits_no_framework(matrix: Matrix) -> None:
@@ -263,7 +263,7 @@ def test_a_rented_container_whole(matrix: Matrix) -> None:
         ("mig-without-slices", None, "error", "NVIDIA A100-SXM4-40GB, MIG enabled, no MIG device"),
         ("driver-too-old", None, "error", "driver 470.256.02; the most patient environment needs 525.60.13, the newest 580.65.06"),
         ("driver-too-old", with_(gpus=(RTX_5090,), driver="570.86.15"), "error", "driver 570.86.15; the most patient environment needs 580.65.06"),
-        ("driver-holds-back", None, "note", "driver 550.54.14, of 580.65.06; planned: demo-cu124"),
+        ("driver-holds-back", None, "note", "driver 550.54.14; 580.65.06 or later is needed; planned: demo-cu124"),
         ("gpu-unsupported", None, "error", "Tesla K80 has compute capability 3.7; torch 2.11.0 carries 7.5, 8.0, 8.6, 9.0, 10.0, 12.0"),
         ("framework-unsupported", None, "warning", "driver 550.54.14 is older than 580.65.06, which CUDA 13.0 needs"),
         ("engine-in-container", None, "note", "no Docker engine answers; this user has no CAP_SYS_ADMIN in the container (docker)"),
@@ -281,10 +281,10 @@ def test_a_rented_container_whole(matrix: Matrix) -> None:
         ("cdi-stale-unused", None, "warning", "/etc/cdi/nvidia.yaml names the libraries of 570.86.15; loaded is 580.82.07"),
         ("toolkit-by-hook", None, "note", "/usr/bin/nvidia-container-runtime-hook is there; the engine's runtimes: runc; no CDI devices"),
         ("architecture-unsupported", None, "error", "the processors are aarch64; the locks hold wheels for x86_64 alone"),
-        ("memory-small", None, "warning", "3000 MiB, of 4000 MiB: it swaps"),
+        ("memory-small", None, "warning", "3000 MiB of memory; 4000 MiB are wanted: it swaps"),
         ("disk-full", None, "error", "/var/lib/docker has 1023 MiB free"),
-        ("engine-disk-small", None, "warning", "/var/lib/docker has 4.9 GiB free, of 4.9 GiB: the image, and its packages in the builder's cache"),
-        ("home-disk-small", None, "warning", "/home/user/.local/share/envkit has 2.0 GiB free, of 2.0 GiB"),
+        ("engine-disk-small", None, "warning", "/var/lib/docker has 4.9 GiB free; 4.9 GiB are needed: the image, and its packages in the builder's cache"),
+        ("home-disk-small", None, "warning", "/home/user/.local/share/envkit has 2.0 GiB free; 2.0 GiB are needed"),
         ("probe-silent", with_(unknown={"nvml": "ValueError: odd"}), "warning", "ValueError: odd"),
         ("cache-elsewhere", None, "warning", "cache /mnt/cache, environments /home/user/.local/share/envkit"),
         ("home-off-data-disk", None, "note", "ENVKIT_HOME is /home/user/.local/share/envkit, with 250 GiB free; the data disk is /root/autodl-tmp"),
