@@ -11,7 +11,7 @@ import click
 from envkit import __version__
 
 COMMANDS = {
-    "build": "Build environments as container images, with BuildKit.",
+    "build": "Build environments as container images, with BuildKit or podman.",
     "doctor": "Find what is wrong with this machine, and say what to do.",
     "host": "Show the facts of this machine that plans are made from.",
     "list": "List frameworks, their apps and their environments.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from envkit.errors import NoPlanError
 from envkit.matrix.fit import driver_objections, gpu_objections, gpus_that_fit
-from envkit.matrix.warn import plan_warnings
+from envkit.matrix.warn import disk_warnings, plan_warnings
 
 if TYPE_CHECKING:
     from envkit.host.facts import HostFacts
@@ -72,6 +72,13 @@ def make_plan(
         notes=("there is no NVIDIA GPU: planned for the CPU",) if unasked else (),
         warnings=plan_warnings(best, matrix, facts, gpu=chosen == "gpu"),
     )
+
+
+def doubts(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> tuple[str, ...]:
+    """What speaks against building this environment's image here, one sentence each; it may be meant for elsewhere."""
+    against = _objections(environment, matrix, facts, "gpu") if facts.gpus else ()
+    unfit = (f"{environment.name} does not run on this machine's GPU: {each}" for each in against)
+    return (*unfit, *disk_warnings(environment, facts, "engine"))
 
 
 def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:

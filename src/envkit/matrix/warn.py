@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from envkit.matrix.load import Matrix, MatrixEnvironment
 
 
+Making = Literal["engine", "home"]
+_MADE: dict[Making, str] = {"engine": "building the image of", "home": "a venv of"}
+
+
 def plan_warnings(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, *, gpu: bool) -> tuple[str, ...]:
     """One sentence each, the most serious first; `gpu` says whether the plan is for the GPUs."""
     found: list[str] = []
@@ -25,10 +29,10 @@ def plan_warnings(environment: MatrixEnvironment, matrix: Matrix, facts: HostFac
             *_gpu_floors(environment, facts),
             *_features(environment, matrix, facts),
         ]
-    return (*found, *_memory(environment, facts), *_disks(environment, facts))
+    return (*found, *_memory(environment, facts), *disk_warnings(environment, facts, *_MADE))
 
 
-def space_needed(environment: MatrixEnvironment, purpose: Literal["engine", "home"]) -> int | None:
+def space_needed(environment: MatrixEnvironment, purpose: Making) -> int | None:
     """The MiB that making the environment takes on the disk of that purpose; None where nobody measured it.
 
     An engine's builder keeps the unpacked wheels in its cache, so that the next build need not fetch them: they count
@@ -102,14 +106,12 @@ def _memory(environment: MatrixEnvironment, facts: HostFacts) -> Iterator[str]:
         yield f"{title} wants {floor.least_mib} MiB of memory, and there are {min(known)}: {floor.reason}"
 
 
-def _disks(environment: MatrixEnvironment, facts: HostFacts) -> Iterator[str]:
-    purposes: tuple[tuple[Literal["engine", "home"], str], ...] = (
-        ("engine", f"building the image of {environment.name}"),
-        ("home", f"a venv of {environment.name}"),
-    )
-    for purpose, what in purposes:
+def disk_warnings(environment: MatrixEnvironment, facts: HostFacts, *purposes: Making) -> Iterator[str]:
+    """The disks of these purposes on which there is no room to make the environment, one sentence each."""
+    for purpose in purposes:
         disk, needed = facts.disk(purpose), space_needed(environment, purpose)
         if disk and needed and disk.free_mib is not None and disk.free_mib < needed:
+            what = f"{_MADE[purpose]} {environment.name}"
             yield f"{disk.path} has {_gigabytes(disk.free_mib)} free, and {what} takes {_gigabytes(needed)}"
 
 
