@@ -218,8 +218,8 @@ def test_a_driver_that_hangs_is_not_waited_for(machine: Machine) -> None:
     ("description", "environment"),
     [
         (f"driver 580.82.07\ncuda 13000\n{RTX_3090}", "llamafactory-cu130"),
-        (f"driver 535.183.01\ncuda 12020\n{RTX_3090}", "llamafactory-cu124"),
-        ("driver 570.133.20\ncuda 12080\n" + "".join(map(h100, range(8))), "llamafactory-cu124"),
+        (f"driver 535.183.01\ncuda 12020\n{RTX_3090}", "llamafactory-cu128"),
+        ("driver 570.133.20\ncuda 12080\n" + "".join(map(h100, range(8))), "llamafactory-cu128"),
         (f"driver 580.82.07\ncuda 13000\n{A100}", "llamafactory-cu130"),
     ],
 )
