@@ -95,6 +95,12 @@ class _Working(msgspec.Struct):
     command: list[str] | None = msgspec.field(name="Command", default=None)
 
 
+_IMAGES = msgspec.json.Decoder(list[_Image])
+_CONTAINERS = msgspec.json.Decoder(list[_Inspected])
+_BUILDS = msgspec.json.Decoder(list[_Working])
+"""Made here and not at their first use, which two threads at once do not survive: one follows an app, one waits for it."""
+
+
 class PodmanBackend(ContainerBackend):
     """The podman of the user who asks: of root, or rootless."""
 
@@ -136,7 +142,7 @@ class PodmanBackend(ContainerBackend):
 
     def _image_labels(self, image: str) -> Mapping[str, str] | None:
         found = _podman(["image", "inspect", image])
-        return msgspec.json.decode(found.stdout, type=list[_Image])[0].labels or {} if found.status == 0 else None
+        return _IMAGES.decode(found.stdout)[0].labels or {} if found.status == 0 else None
 
     def _build(self, options: list[str], progress: Progress) -> tuple[str, str] | None:
         log, began = PodmanLog(progress), int(time.time())
@@ -183,7 +189,7 @@ class PodmanBackend(ContainerBackend):
             ["container", "inspect", *listed]
         )  # says of one that is gone by now that it is, and of the rest
         try:
-            return msgspec.json.decode(found.stdout, type=list[_Inspected])
+            return _CONTAINERS.decode(found.stdout)
         except msgspec.MsgspecError as error:
             raise _refusal(found) from error
 
@@ -338,7 +344,7 @@ def _remove_working_containers(images: Sequence[str], began: int) -> None:
     """Those that an interrupted build leaves, gigabytes at times: made since then, out of its own layers."""
     listed = _podman(["ps", "--all", "--external", "--no-trunc", "--format", "json"])
     if listed.status == 0 and images:
-        found = msgspec.json.decode(listed.stdout, type=list[_Working])
+        found = _BUILDS.decode(listed.stdout)
         ours = [each.id for each in found if each.created >= began and each.image.startswith(tuple(images))]
         if ours:
             _podman(["rm", "--force", *ours])

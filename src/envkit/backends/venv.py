@@ -45,6 +45,10 @@ class Record(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
 
 
+_RECORD = msgspec.json.Decoder(Record)
+"""Made here and not at its first use, which two threads at once do not survive: one follows an app, one waits for it."""
+
+
 class VenvBackend:
     """Venvs and processes under ENVKIT_HOME."""
 
@@ -200,7 +204,7 @@ class VenvBackend:
         return self._home / "instances" / name
 
     def _instance(self, folder: Path) -> Instance:
-        record = msgspec.json.decode((folder / "launch.json").read_bytes(), type=Record)
+        record = _RECORD.decode((folder / "launch.json").read_bytes())
         running = self._is_running(record.name)
         return Instance(
             name=record.name,

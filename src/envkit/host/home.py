@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -27,6 +28,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """The only ones that can be reached from outside; empty: the user chooses them."""
 
 
+@cache
 def providers() -> dict[str, Provider]:
     """The providers that are known, by their names in host facts."""
     text = (Path(__file__).parent / "providers.yaml").read_text(encoding="utf-8")

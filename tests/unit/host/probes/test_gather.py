@@ -11,6 +11,7 @@ import pytest
 
 from envkit.host import probes
 from envkit.host.facts import Disk, Engine, Gpu, HostFacts, Settings, System
+from envkit.host.home import providers
 from envkit.host.probes import EVERYTHING, gather, printable, probe_host
 
 if TYPE_CHECKING:
@@ -145,6 +146,23 @@ def test_the_probes_make_a_machine(told: Told) -> None:
         provider="",
         settings=Settings(proxies={"HTTP_PROXY": "http://proxy"}),
     )
+
+
+def test_nothing_is_decoded_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that make msgspec's decoder of one type at once crash the interpreter: `envkit run` ended with -11."""
+    threads = []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return convert(*args, **options)
+
+    convert = msgspec.convert
+    monkeypatch.setattr(msgspec, "convert", watched)
+    monkeypatch.setattr("envkit.host.home.convert", watched)
+    providers.cache_clear()
+
+    assert probe_host(("pci", "disks", "provider", "settings", "system")).unknown == {}
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_a_plan_asks_no_more_than_it_needs(told: Told) -> None:
