@@ -196,7 +196,8 @@ def _show(report: Report, facts: HostFacts) -> None:
     click.echo(summary or "nothing is wrong with this machine")
     if report.skipped:
         because = dict.fromkeys(finding for _, finding in report.skipped)
-        click.echo(f"{len(report.skipped)} checks were not made, because of {', '.join(because)}")
+        were = "1 check was" if len(report.skipped) == 1 else f"{len(report.skipped)} checks were"
+        click.echo(f"{were} not made, because of {', '.join(because)}")
     if facts.gpus == () and not facts.gpu_problem:
         click.echo("there is no NVIDIA GPU: frameworks run on the CPU, where they can")
     if any(each.repair for each in report.findings):

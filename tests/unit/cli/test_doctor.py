@@ -54,6 +54,7 @@ def test_a_machine_with_something_of_every_severity(envkit: Envkit, machine: Mac
         "    seen       driver 550.54.14; 580.65.06 or later is needed; planned: demo-cu124\n"
         "    do         nothing, if demo-cu124 will do; else a driver from 580.65.06 on: Ubuntu"
         " `sudo apt-get install nvidia-driver-580`\n"
+        "               where the driver belongs to somebody else (a rented container), choose an instance with a newer one\n"
         "\n"
         "1 error, 1 warning, 1 note\n"
         "`envkit doctor --fix` does what can be done safely\n"
