@@ -49,7 +49,8 @@ def probe_nvml() -> dict[str, Any]:
     found: dict[str, Any] = {"nvml": "ok"}
     try:
         found["driver"] = _numbers(_text(pynvml.nvmlSystemGetDriverVersion()))
-        found["cuda_driver"] = _cuda(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+        cuda = _ask(pynvml.nvmlSystemGetCudaDriverVersion_v2)
+        found["cuda_driver"] = _cuda(cuda) if cuda else None
         found["gpus"] = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
     except pynvml.NVMLError as error:
         found |= {"nvml": _code(error), "gpu_problem": f"its driver does not describe it: {error}"}

@@ -74,6 +74,14 @@ def test_nvml_s_number_for_a_cuda_version(nvml: Install, number: int, version: s
     assert probe_nvml()["cuda_driver"] == version
 
 
+def test_a_driver_that_does_not_tell_its_cuda_still_tells_its_gpus(nvml: Install) -> None:
+    nvml(nvmlSystemGetCudaDriverVersion_v2=error("FUNCTION_NOT_FOUND"))
+
+    told = probe_nvml()
+
+    assert (told["nvml"], told["driver"], told["cuda_driver"], len(told["gpus"])) == ("ok", "580.82.07", None, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "version"), [("550.54.14", "550.54.14"), (b"535.183.01-grid", "535.183.01"), ("[N/A]", None)]
 )
