@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -87,10 +87,28 @@ def run(
 def uninterrupted(call: Callable[[], _Result]) -> _Result:
     """What `call` gives; an interruption waits until it is done, so that whatever it made is there to be removed.
 
-    Python interrupts the main thread alone; leaving the pool waits for the other one.
+    Who interrupts a second time does not wait.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(call).result()
+    if threading.current_thread() is not threading.main_thread():
+        return call()  # Python interrupts the main thread alone
+    waiting: list[int] = []
+
+    def later(number: int, frame: object) -> None:
+        if waiting:
+            raise KeyboardInterrupt(number)
+        waiting.append(number)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in ours:
+        signal.signal(number, later)
+    try:
+        return call()
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 def _die_with_parent() -> None:

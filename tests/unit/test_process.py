@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,38 @@ NOISY = "import sys; print('to https://me:hunter2@index.example/'); print('err',
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def test_an_interruption_waits_until_what_is_made_is_whole() -> None:
+    made = []
+
+    def make() -> None:
+        signal.raise_signal(signal.SIGINT)
+        made.append("it")
+
+    with pytest.raises(KeyboardInterrupt):
+        process.uninterrupted(make)
+
+    assert made == ["it"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_interrupts_twice_does_not_wait() -> None:
+    def make() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        process.uninterrupted(make)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_not_interrupted_gives_its_result_and_its_error() -> None:
+    assert process.uninterrupted(lambda: 4) == 4
+    with pytest.raises(ZeroDivisionError):
+        process.uninterrupted(lambda: 1 // 0)
 
 
 def test_a_whole_program_ends_by_itself_when_we_are_interrupted(tmp_path: Path) -> None:
