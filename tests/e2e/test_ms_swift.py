@@ -10,6 +10,8 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "ms-swift-cu130"), id="venv-cu130")
+OLDER = pytest.param(("venv", "ms-swift-cu128"), id="venv-cu128")
+OLD = pytest.param(("venv", "ms-swift-cu124"), id="venv-cu124")
 
 
 @on(VENV)
@@ -20,7 +22,7 @@ def test_the_page_is_ms_swift_s(machine: Machine) -> None:
     assert "LLM预训练/微调" in tabs  # in Chinese, unless SWIFT_UI_LANG says otherwise
 
 
-@on(VENV)
+@on(VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("sft", "--help")  # makes the environment, and the workspace
     machine.prepare()
