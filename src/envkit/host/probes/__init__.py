@@ -13,7 +13,6 @@ from envkit.host.home import providers
 from envkit.host.probes.disks import probe_disks
 from envkit.host.probes.engines import probe_docker, probe_podman
 from envkit.host.probes.gpus import judge_gpus, probe_kernel_driver, probe_nvml, probe_pci, probe_toolkit
-from envkit.host.probes.network import endpoint_probes
 from envkit.host.probes.programs import probe_compilers, probe_cuda_folders, probe_pythons
 from envkit.host.probes.settings import probe_provider, probe_settings
 from envkit.host.probes.system import probe_system
@@ -90,6 +89,8 @@ def printable(value: Any) -> Any:
 
 def probe_network(image: str) -> tuple[Endpoint, ...]:
     """Which of the addresses that an environment is made from answer; `image` is the base image. Takes seconds."""
+    from envkit.host.probes.network import endpoint_probes  # TLS and HTTP, which nobody else needs
+
     probes = endpoint_probes(image)
     answers, unknown = gather(probes)
     return tuple(
