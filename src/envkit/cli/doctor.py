@@ -22,6 +22,7 @@ from envkit.doctor.repair import repairs, run_repairs
 from envkit.doctor.report import Report, examine
 from envkit.errors import UsageError
 from envkit.host.probes import EVERYTHING, probe_host, probe_network
+from envkit.host.probes.network import HUGGINGFACE
 from envkit.matrix.load import load_matrix
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _look(matrix: Matrix, *, offline: bool) -> HostFacts:
 
 def _write(path: Path, facts: HostFacts, matrix: Matrix) -> None:
     mirrors = [address for each in matrix.file.mirrors.values() for address in (each.index, each.huggingface)]
-    public = {urlsplit(each).hostname or "" for each in [*mirrors, "https://huggingface.co"] if each}
+    public = {urlsplit(each).hostname or "" for each in [*mirrors, HUGGINGFACE] if each}
     clean = anonymise(facts, users=_users(), host=platform.node(), home=os.path.expanduser("~"), public=public)  # noqa: PTH111  # never raises
     staging = path.with_name(f".{path.name}.new")
     try:

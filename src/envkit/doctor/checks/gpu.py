@@ -156,7 +156,7 @@ def fabric_manager_stopped(machine: Machine) -> Seen:
     stopped = machine.facts.fabric_manager in ("installed", "missing") and not machine.system.container
     finished = any(gpu.fabric == "completed" for gpu in machine.facts.gpus or ())
     if waiting or (machine.facts.gpus and stopped and not finished):
-        driver = machine.facts.driver or "580"
+        driver = machine.facts.driver or "…"
         yield {
             "switches": str(machine.facts.nvswitches or "no visible"),
             "manager": machine.facts.fabric_manager or "not known",

@@ -13,7 +13,7 @@ from envkit.host.index import uv_cache
 
 
 def probe_disks() -> dict[str, Any]:
-    """Room and file system of ENVKIT_HOME, uv's cache, /dev/shm, the data disk, and the engine's folder."""
+    """Room and file system of ENVKIT_HOME, uv's cache, /dev/shm and the data disk; engines tell of their own folders."""
     provider = find_provider()
     folders: dict[Purpose, Path] = {
         "home": envkit_home(),

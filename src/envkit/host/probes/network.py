@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LIMIT = 8.0
 """Seconds; what takes longer for one small answer is of no use for gigabytes."""
 Purpose = Literal["index", "registry", "huggingface"]
-_HUB = "https://huggingface.co"
+HUGGINGFACE = "https://huggingface.co"
 """The default of huggingface_hub."""
 
 
@@ -78,7 +78,7 @@ def _registry(image: str) -> Endpoint:
 
 
 def _huggingface() -> Endpoint:
-    address = os.environ.get("HF_ENDPOINT") or _HUB
+    address = os.environ.get("HF_ENDPOINT") or HUGGINGFACE
     bundle = ca_bundle()
     try:
         context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
