@@ -24,14 +24,26 @@ def main(folder: Path) -> int:
     """The app's exit status, shell style: 128 + N after signal N, 127 when it does not exist."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     argv = json.loads((folder / "launch.json").read_text(encoding="utf-8"))["argv"]
+    started: list[int] = []
+    early: list[int] = []  # signals that came before there was an app to tell of them
+
+    def pass_on(number: int, frame: object) -> None:
+        if started:
+            _tell(started[0], number)
+        else:
+            early.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
     try:
         app = subprocess.Popen(argv, start_new_session=True)
     except OSError as error:
         print(f"{argv[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201  # this is the instance's log
         status = 127
     else:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda got, _: _tell(app.pid, got))
+        started.append(app.pid)
+        for each in early:
+            _tell(app.pid, each)
         status = app.wait()
     _end_descendants()
     staging = folder / ".exit"

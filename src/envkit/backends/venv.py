@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -111,6 +112,9 @@ class VenvBackend:
 
     def start(self, launch: Launch) -> None:
         """Starts a supervised process and returns at once."""
+        process.uninterrupted(partial(self._start, launch))
+
+    def _start(self, launch: Launch) -> None:
         folder = self._instance_folder(launch.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
