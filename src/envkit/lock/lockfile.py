@@ -92,6 +92,11 @@ def constraints(environment: MatrixEnvironment) -> str:
     return "\n".join([*(each.requirement for each in environment.entry.constrain), ""])
 
 
+def overrides(environment: MatrixEnvironment) -> str:
+    """What the resolver must take instead of what packages ask for."""
+    return "\n".join([*(each.requirement for each in environment.entry.override), ""])
+
+
 def inputs_hash(environment: MatrixEnvironment) -> str:
     """The hash of all that decides a lock's content, apart from the moment it was made."""
     inputs = {
@@ -101,6 +106,8 @@ def inputs_hash(environment: MatrixEnvironment) -> str:
         "platform": python_platform(environment),
         "build": sorted(environment.build_requires),
     }
+    if environment.entry.override:
+        inputs["overrides"] = sorted(each.requirement for each in environment.entry.override)
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

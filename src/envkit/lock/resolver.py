@@ -17,6 +17,7 @@ from envkit.lock.lockfile import (
     inputs_hash,
     load_lock,
     lock_path,
+    overrides,
     python_platform,
     requirements,
 )
@@ -35,8 +36,9 @@ def resolve(environment: MatrixEnvironment, *, upgrade: bool = False) -> Lock:
     old = None if upgrade else load_lock(environment)
     moment = old.exclude_newer if old else datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:00:00Z")
     bounds = constraints(environment)
-    body = _compile(environment, requirements(environment), bounds, moment, prefer=old.body if old else "")
-    build = _compile(environment, "\n".join([*environment.build_requires, ""]), "", moment, prefer="")
+    replaced = overrides(environment)
+    body = _compile(environment, requirements(environment), bounds, replaced, moment, prefer=old.body if old else "")
+    build = _compile(environment, "\n".join([*environment.build_requires, ""]), "", "", moment, prefer="")
     version = process.run([*uv_command(), "--version"]).stdout.split()[1]
     return Lock(environment.name, inputs_hash(environment), moment, f"uv {version}", body, build)
 
@@ -48,12 +50,13 @@ def write_lock(environment: MatrixEnvironment, lock: Lock) -> None:
     write_file(lock_path(environment), lock.text())
 
 
-def _compile(environment: MatrixEnvironment, wanted: str, bounds: str, moment: str, prefer: str) -> str:
+def _compile(environment: MatrixEnvironment, wanted: str, bounds: str, replaced: str, moment: str, prefer: str) -> str:
     with tempfile.TemporaryDirectory(prefix="envkit-lock-") as folder:
         # A folder of its own: uv would take settings from a pyproject.toml of whatever project the user stands in.
         where = Path(folder)
         (where / "requirements.in").write_text(wanted)
         (where / "constraints.txt").write_text(bounds)
+        (where / "overrides.txt").write_text(replaced)
         (where / "requirements.lock").write_text(prefer)
         done = process.run(
             [
@@ -61,6 +64,7 @@ def _compile(environment: MatrixEnvironment, wanted: str, bounds: str, moment: s
                 "--output-file", "requirements.lock", "--python-version", environment.entry.python,
                 "--python-platform", python_platform(environment), "--exclude-newer", moment,
                 "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate",
+                *(("--override", "overrides.txt") if replaced.strip() else ()),
             ],
             cwd=where,
             env=uv_environ(),

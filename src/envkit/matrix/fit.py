@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from envkit.host.facts import Gpu, HostFacts
     from envkit.matrix.load import Matrix, MatrixEnvironment
-    from envkit.matrix.schema import TorchStack
+    from envkit.matrix.schema import Kernels, TorchStack
 
 
 def driver_objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def gpu_objections(environment: MatrixEnvironment, facts: HostFacts) -> tuple[st
     gpus = facts.gpus or ()
     at_fault: dict[tuple[str, str], list[Gpu]] = {}
     for gpu in gpus:
-        if against := _objection(environment.stack, gpu):
+        if against := _objection(environment, gpu):
             at_fault.setdefault((gpu.name, against), []).append(gpu)
     some = sum(map(len, at_fault.values())) < len(gpus)
     return tuple(_sentence(each, against, some=some) for (_, against), each in at_fault.items())
@@ -43,7 +43,7 @@ def gpus_that_fit(environment: MatrixEnvironment, matrix: Matrix, facts: HostFac
     """The GPUs of this machine that the environment runs on."""
     if not environment.variant.cuda or driver_objections(environment, matrix, facts):
         return ()
-    return tuple(gpu for gpu in facts.gpus or () if not _objection(environment.stack, gpu))
+    return tuple(gpu for gpu in facts.gpus or () if not _objection(environment, gpu))
 
 
 def own_cuda(matrix: Matrix, facts: HostFacts) -> str | None:
@@ -61,26 +61,33 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _objection(stack: TorchStack, gpu: Gpu) -> str | None:
+def _objection(environment: MatrixEnvironment, gpu: Gpu) -> str | None:
     if gpu.mig and not gpu.mig_devices:
         return f"is in MIG mode and has no slices: `sudo nvidia-smi -i {gpu.index} -mig 0` ends that mode"
-    if gpu.compute_capability is None or _runs_on(stack, gpu.compute_capability):  # what is not known does not block
+    if gpu.compute_capability is None:  # what is not known does not block
         return None
-    carried = ", ".join(stack.capabilities)
-    newer = Version(gpu.compute_capability) > max(map(Version, stack.capabilities))
-    no_ptx = ", and no PTX for newer GPUs" if newer else ""
-    return f"has compute capability {gpu.compute_capability}; torch {stack.torch} carries {carried}{no_ptx}"
+    stack, kernels = environment.stack, environment.entry.kernels
+    code: list[tuple[str, TorchStack | Kernels]] = [(f"torch {stack.torch}", stack)]
+    if kernels:
+        code.append((kernels.package, kernels))
+    for package, carrier in code:
+        if not _runs_on(carrier, gpu.compute_capability):
+            carried = ", ".join(carrier.capabilities)
+            newer = Version(gpu.compute_capability) > max(map(Version, carrier.capabilities))
+            no_ptx = ", and no PTX for newer GPUs" if newer else ""
+            return f"has compute capability {gpu.compute_capability}; {package} carries {carried}{no_ptx}"
+    return None
 
 
-def _runs_on(stack: TorchStack, capability: str) -> bool:
+def _runs_on(code: TorchStack | Kernels, capability: str) -> bool:
     """Binary code runs on the same or a later minor capability of its major, PTX on any later one.
 
     https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility
     """
     have = Version(capability)
-    carried = map(Version, stack.capabilities)
+    carried = map(Version, code.capabilities)
     binary = any(each.major == have.major and each.minor <= have.minor for each in carried)
-    return binary or (stack.ptx is not None and Version(stack.ptx) <= have)
+    return binary or (code.ptx is not None and Version(code.ptx) <= have)
 
 
 def _sentence(gpus: Sequence[Gpu], against: str, *, some: bool) -> str:

@@ -51,7 +51,12 @@ class MatrixEnvironment:
     @cached_property
     def version(self) -> str:
         """The framework's version, from its exact pin."""
-        return pinned_version(self.entry.require, self.framework.package) or ""
+        return pinned_version(self.entry.require, self.package) or ""
+
+    @property
+    def package(self) -> str:
+        """The distribution whose version is the framework's."""
+        return self.entry.package or self.framework.package
 
     @property
     def label(self) -> str:
@@ -79,11 +84,21 @@ class Matrix:
     """For every environment and framework, the folder whose `images/` holds its files."""
 
     def framework(self, name: str) -> Framework:
-        """The framework of that name; raises `UsageError` with the nearest names."""
+        """The framework of that name; raises `UsageError` with the nearest names, or why there is none."""
+        if name in self.file.unavailable:
+            missing = self.file.unavailable[name]
+            raise UsageError(
+                f"{name} is not available: {missing.reason}", hint=f"seen {missing.date}: {missing.source}"
+            )
         return named(name, self.frameworks, "framework")
 
     def environment(self, name: str) -> MatrixEnvironment:
-        """The environment of that name; raises `UsageError` with the nearest names."""
+        """The environment of that name; raises `UsageError` with the nearest names, or why there is none."""
+        if name in self.file.unavailable:
+            missing = self.file.unavailable[name]
+            raise UsageError(
+                f"{name} is not available: {missing.reason}", hint=f"seen {missing.date}: {missing.source}"
+            )
         entry = named(name, self.file.environments, "environment")
         stack = self.file.torch_stacks[entry.stack]
         return MatrixEnvironment(
@@ -193,6 +208,9 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
             source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")
     for name in file.environments:
         _check_environment(name, file, frameworks, source)
+    for name in file.unavailable:
+        if name in file.environments or name in frameworks:
+            source.fault(("unavailable", name), "there is one of that name")
 
 
 def _check_features(file: MatrixFile, frameworks: dict[str, Framework], homes: dict[str, Path], source: Source) -> None:
@@ -225,19 +243,19 @@ def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framew
     for number, text in enumerate(entry.require):
         if not _is_exact(text):
             source.fault((*at, "require", str(number)), f"not an exact pin (`name==version`): {text!r}")
-    for number, constraint in enumerate(entry.constrain):
-        if not _is_requirement(constraint.requirement):
-            source.fault(
-                (*at, "constrain", str(number), "requirement"),
-                f"not a requirement: {constraint.requirement!r}",
-            )
+    for key in ("constrain", "override"):
+        for number, constraint in enumerate(getattr(entry, key)):
+            if not _is_requirement(constraint.requirement):
+                source.fault((*at, key, str(number), "requirement"), f"not a requirement: {constraint.requirement!r}")
     if framework is None:
         source.fault(
             (*at, "framework"),
             f"unknown framework: {entry.framework} (no images/{entry.framework}/framework.yaml)",
         )
-    elif all(map(_is_exact, entry.require)) and not pinned_version(entry.require, framework.package):
-        source.fault((*at, "require"), f"the framework's own package is not pinned: {framework.package}")
+    elif all(map(_is_exact, entry.require)) and not pinned_version(
+        entry.require, package := entry.package or framework.package
+    ):
+        source.fault((*at, "require"), f"the framework's own package is not pinned: {package}")
     if stack is None:
         source.fault((*at, "stack"), f"unknown torch stack: {entry.stack}")
     elif not (name.startswith(f"{entry.framework}-") and name.endswith(f"-{stack.variant}")):

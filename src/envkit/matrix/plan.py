@@ -83,8 +83,13 @@ def doubts(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> 
 
 def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:
     if device == "cpu":
-        return ()
+        return () if _has_cpu(environment) else (f"{environment.framework.name} needs a GPU in it",)
     return (*driver_objections(environment, matrix, facts), *gpu_objections(environment, facts))
+
+
+def _has_cpu(environment: MatrixEnvironment) -> bool:
+    """Whether it can work without a GPU."""
+    return environment.framework.cpu or environment.variant.cuda is None
 
 
 def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFacts) -> str:
@@ -102,7 +107,7 @@ def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFac
         ways.append(f"choose GPUs that fit with {' or '.join(each_way)}")
     if not ways:
         ways.append("see what there is with `envkit list`")
-    if candidates[0].framework.cpu:
+    if any(map(_has_cpu, candidates)):
         ways.append("try `--device cpu`")
     return ", or ".join(ways)
 
@@ -119,7 +124,7 @@ def _check_architecture(matrix: Matrix, facts: HostFacts) -> None:
 
 def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:
     if wish == "cpu" or (wish == "auto" and facts.gpus == () and not facts.gpu_problem):
-        if not matrix.framework(framework).cpu:
+        if not any(map(_has_cpu, matrix.environments(framework))):
             raise NoPlanError(
                 f"{framework} needs a GPU, and there is none", hint="see `envkit list` for what runs on a CPU"
             )

@@ -16,6 +16,7 @@ ImageName = Annotated[
 ]
 Folder = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", description="the name of a folder")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable, such as `API_KEY`")]
+ModuleName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", description="a module, such as `torch.nn`")]
 Option = Annotated[str, Meta(pattern=r"^--?[a-z][a-z0-9_-]*$", description="an option, such as `--port`")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=1, description="a number of MiB")]
@@ -86,6 +87,36 @@ class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
     source: Text
 
 
+class Attention(Struct, frozen=True, forbid_unknown_fields=True):
+    """How attention is computed in an environment, with nothing left to compile for an hour."""
+
+    path: Text
+    """In a few words, for lists: `SDPA`, `FlashAttention 3, FlashInfer`."""
+    source: Text
+
+
+class Kernels(Struct, frozen=True, forbid_unknown_fields=True):
+    """The framework's own GPU code, where it runs on less than torch's."""
+
+    package: Text
+    """What carries it."""
+    capabilities: Annotated[list[Capability], Meta(min_length=1)]
+    source: Text
+    ptx: Capability | None = None
+
+
+class Unavailable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A framework, or an environment of one, that cannot be made to work now."""
+
+    reason: Text
+    date: Annotated[str, Meta(pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$", description="a date, such as `2026-11-21`")]
+    """When this was seen."""
+    source: Text
+    """What was tried, or who says so."""
+    title: str = ""
+    home: Url | None = None
+
+
 class Size(Struct, frozen=True, forbid_unknown_fields=True):
     """What an environment takes on a disk."""
 
@@ -105,6 +136,13 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     require: Annotated[list[Text], Meta(min_length=1)]
     """Exact pins of what users care about; the framework itself is one of them."""
     constrain: list[Constraint] = field(default_factory=list)
+    override: list[Constraint] = field(default_factory=list)
+    """What replaces a package's own word on a dependency, where that word is wrong or cannot be met."""
+    package: Name | None = None
+    """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
+    kernels: Kernels | None = None
+    """Absent: it runs wherever its torch does."""
+    attention: Attention | None = None
     size: Size | None = None
     """Absent: not measured yet, and no disk is called too small for it."""
     note: str = ""
@@ -151,6 +189,8 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     """Names, or prefixes ending in `*`, of the packages that form the torch layer."""
     torch_stacks: dict[Name, TorchStack] = field(default_factory=dict)
     environments: dict[Name, Environment] = field(default_factory=dict)
+    unavailable: dict[Name, Unavailable] = field(default_factory=dict)
+    """By the name of a framework or an environment: what there is not, and why."""
     build_requires: list[Text] = field(default_factory=list)
     """What installs an environment and builds its source distributions; pinned, and not part of it."""
     mirrors: dict[Name, Mirror] = field(default_factory=dict)
@@ -206,6 +246,8 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     """Absent: the app has no login of its own, and is not exposed."""
     interactive: bool = False
     """Talks with the user at a terminal."""
+    help: list[Text] | None = None
+    """The command that prints its options; absent: `argv` and `--help`; empty: nothing does."""
 
     @property
     def kind(self) -> Literal["server", "job", "terminal"]:
@@ -258,8 +300,10 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     package: Name
     """The distribution whose version is the framework's."""
     cpu: bool
-    """Whether it can work without a GPU."""
+    """Whether its environments with CUDA can work without a GPU too; those of the variant `cpu` always can."""
     apps: Annotated[dict[Name, App], Meta(min_length=1)]
+    imports: list[ModuleName] = field(default_factory=list)
+    """What users import, in their order; absent: the distribution's name."""
     workspace: list[Folder] = field(default_factory=list)
     """Folders made in the user's workspace, which is the app's working directory."""
     caches: dict[Name, Cache] = field(default_factory=dict)
