@@ -1,4 +1,8 @@
-"""What real machines get from the shipped matrix: `machines.yaml` is the table."""
+"""What real machines get from the shipped matrix.
+
+`machines.yaml` says by hand what LLaMA-Factory gets. `machines.golden.yaml` keeps what every other framework gets on the
+same machines: `--update-golden` writes it, and its diff shows whom a change of the data moves.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+import yaml
 from msgspec import Struct, field
 
 from envkit.errors import NoPlanError
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from envkit.matrix.load import Matrix
 
 TABLE = Path(__file__).with_name("machines.yaml")
+GOLDEN = Path(__file__).with_name("machines.golden.yaml")
+BY_HAND = "llamafactory"
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +35,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gets(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a framework gets: an environment or the CPU, or no plan."""
+    """What the framework gets: an environment or the CPU, or no plan."""
 
     environment: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -40,7 +47,7 @@ class Machine(Struct, frozen=True, forbid_unknown_fields=True):
     """A row."""
 
     machine: str
-    gets: dict[str, Gets]
+    gets: Gets
     gpus: list[str] | None = None
     mig: dict[str, list[str]] = field(default_factory=dict)
     driver: str | None = None
@@ -106,22 +113,50 @@ def gpu_of(machine: Machine, index: int) -> Gpu:
 
 
 @pytest.mark.parametrize("machine", MACHINES.machines, ids=lambda machine: machine.machine)
-def test_every_framework_gets_what_the_table_says(shipped: Matrix, machine: Machine) -> None:
-    assert machine.gets.keys() == shipped.frameworks.keys()
-    for framework, expected in machine.gets.items():
-        if expected.refused:
-            with pytest.raises(NoPlanError) as caught:
-                make_plan(shipped, framework, facts_of(machine), device=machine.device)
-            assert expected.refused in f"{caught.value.message}\n{caught.value.details}"
-            assert expected.hint in caught.value.hint
+def test_llamafactory_gets_what_the_table_says(shipped: Matrix, machine: Machine) -> None:
+    if machine.gets.refused:
+        with pytest.raises(NoPlanError) as caught:
+            make_plan(shipped, BY_HAND, facts_of(machine), device=machine.device)
+        assert machine.gets.refused in f"{caught.value.message}\n{caught.value.details}"
+        assert machine.gets.hint in caught.value.hint
+        return
+    plan = make_plan(shipped, BY_HAND, facts_of(machine), device=machine.device)
+    assert ("cpu" if plan.device == "cpu" else plan.environment.name) == machine.gets.environment
+    assert [warning_id(each) for each in plan.warnings] == machine.gets.warnings
+
+
+def test_every_other_framework_gets_what_it_got_before(shipped: Matrix, request: pytest.FixtureRequest) -> None:
+    got = {
+        framework: {machine.machine: gets(shipped, framework, machine) for machine in MACHINES.machines}
+        for framework in sorted(shipped.frameworks)
+        if framework != BY_HAND
+    }
+    if request.config.getoption("--update-golden"):
+        head = "# Made by `./dev test -k test_machines --update-golden`: what each framework gets on the machines of machines.yaml.\n"
+        GOLDEN.write_text(head + yaml.safe_dump(got, sort_keys=False, width=10_000), encoding="utf-8")
+    assert got == yaml.safe_load(GOLDEN.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("machine", MACHINES.machines, ids=lambda machine: machine.machine)
+def test_every_environment_is_chosen_or_passed_over_for_a_reason(shipped: Matrix, machine: Machine) -> None:
+    for framework in shipped.frameworks:
+        try:
+            plan = make_plan(shipped, framework, facts_of(machine), device=machine.device)
+        except NoPlanError:
             continue
-        plan = make_plan(shipped, framework, facts_of(machine), device=machine.device)
-        assert ("cpu" if plan.device == "cpu" else plan.environment.name) == expected.environment
-        assert [warning_id(each) for each in plan.warnings] == expected.warnings
-        assert {name for name, _ in plan.rejected} | {plan.environment.name} == {
-            each.name for each in shipped.environments(framework)
-        }
+        named = {name for name, _ in plan.rejected} | {plan.environment.name}
+        assert named == {each.name for each in shipped.environments(framework)}
         assert all(reasons for _, reasons in plan.rejected)
+
+
+def gets(matrix: Matrix, framework: str, machine: Machine) -> str:
+    """The plan in a line: the environment and the ids of its warnings, or the refusal."""
+    try:
+        plan = make_plan(matrix, framework, facts_of(machine), device=machine.device)
+    except NoPlanError as error:
+        return f"refused: {error.message}"
+    name = plan.environment.name if plan.device == "gpu" else f"{plan.environment.name} on the CPU"
+    return ", ".join([name, *map(warning_id, plan.warnings)])
 
 
 def warning_id(warning: str) -> str:
@@ -132,7 +167,7 @@ def warning_id(warning: str) -> str:
 
 def test_the_table_has_no_part_that_no_machine_needs() -> None:
     used = {each for machine in MACHINES.machines for each in machine.gpus or []}
-    warned = {each for machine in MACHINES.machines for gets in machine.gets.values() for each in gets.warnings}
+    warned = {each for machine in MACHINES.machines for each in machine.gets.warnings}
     names = [machine.machine for machine in MACHINES.machines]
 
     assert used == set(MACHINES.models)
