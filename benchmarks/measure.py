@@ -58,6 +58,9 @@ class Outcome(msgspec.Struct, frozen=True):
     comparisons: list[Comparison]
     facts: list[str] = []
     """Sentences about what was found beside the times: versions, sizes."""
+    columns: list[str] = []
+    table: dict[str, list[str]] = {}
+    """Rows for answers that are no times; a run of some rows alone keeps the others."""
 
 
 def timed(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, log: Path | None = None) -> Sample:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 CLOCKS: tuple[Literal["wall", "cpu"], ...] = ("wall", "cpu")
-NAMES = ("cli", "install", "image", "start")
+NAMES = ("cli", "install", "image", "start", "plain")
 
 HEAD = """\
 <!-- Made by `./dev bench` from benchmarks/results.json; change benchmarks/. -->
@@ -60,6 +60,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="one round; the page stays as it is")
     parser.add_argument("--rounds", type=int, help="so many rounds instead of each benchmark's own")
+    parser.add_argument(
+        "--only", action="append", metavar="ROW", help="make this row of `plain` alone; repeat it for more"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample of this run to FILE")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
     options = parser.parse_args()
@@ -71,7 +74,7 @@ def main() -> None:
     if not options.page:
         found = {}
         for name in [each for each in NAMES if each in (options.names or NAMES)]:
-            found[name] = _run(name, 1 if options.quick else options.rounds)
+            found[name] = _run(name, 1 if options.quick else options.rounds, options.only, kept.get(name))
             print("\n".join(_table({name: found[name]})), flush=True)
             print("\n".join(found[name].outcome.facts), flush=True)
             if not options.quick:  # one round is no measurement
@@ -83,7 +86,7 @@ def main() -> None:
         write_file(PAGE, _page({name: kept[name] for name in NAMES if name in kept}))
 
 
-def _run(name: str, rounds: int | None) -> Record:
+def _run(name: str, rounds: int | None, only: list[str] | None, kept: Record | None) -> Record:
     module: ModuleType = import_module(name)
     print(f"{name}: {module.TITLE}", file=sys.stderr)
     folder = ROOT / ".envkit"
@@ -92,7 +95,9 @@ def _run(name: str, rounds: int | None) -> Record:
     if free < module.DISK_GB:
         sys.exit(f"error: {name} needs {module.DISK_GB} GB of disk, and {free:.0f} are free")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as scratch:
-        outcome = module.measure(rounds or module.ROUNDS, Path(scratch))
+        outcome = module.measure(rounds or module.ROUNDS, Path(scratch), *([only] if only else []))
+    if only and kept:
+        outcome = msgspec.structs.replace(outcome, table={**kept.outcome.table, **outcome.table})
     return Record(datetime.now(timezone.utc).strftime("%Y-%m-%d"), _machine(), outcome)
 
 
@@ -113,9 +118,14 @@ def _page(records: dict[str, Record]) -> str:
     parts = [HEAD + "\n".join(_table(records))]
     for name, record in records.items():
         module = import_module(name)
-        rounds = len(record.outcome.comparisons[0].ours)
+        outcome = record.outcome
         parts.append(f"## {module.TITLE}\n\n{module.NOTE.strip()}")
-        parts.append("\n".join(f"* {fact}" for fact in record.outcome.facts))
+        if outcome.table:
+            rows = [outcome.columns, ["---"] * len(outcome.columns), *outcome.table.values()]
+            parts.append("\n".join(f"| {' | '.join(each)} |" for each in rows))
+        if outcome.facts:
+            parts.append("\n".join(f"* {fact}" for fact in outcome.facts))
+        rounds = max((len(each.ours) for each in outcome.comparisons), default=1)
         parts.append(
             f"`./dev bench {name}`, {record.date}, {rounds} {'round' if rounds == 1 else 'rounds'}: {record.machine}."
         )
