@@ -15,7 +15,7 @@ from envkit.lock.lockfile import Lock, read_lock
 from tests.knowledge.conftest import ENVIRONMENTS
 
 if TYPE_CHECKING:
-    from envkit.matrix.load import MatrixEnvironment
+    from envkit.matrix.load import Matrix, MatrixEnvironment
 
 ENTRY = re.compile(r"[a-z0-9][a-z0-9._-]*==[0-9][^\s;]*( \\\n    --hash=sha256:[0-9a-f]{64})+\n")
 """A package with its exact version and its hashes, and nothing else."""
@@ -32,6 +32,16 @@ def test_files_beside_the_lock_are_parts_of_it(environment: MatrixEnvironment, l
     assert torch == lock.subset(environment.torch_layer)
     assert all(f"\n{entry}" in f"\n{lock.body}" for entry in re.split(r"(?m)^(?=\w)", torch))
     assert (environment.folder / "build.lock").read_text() == lock.build
+
+
+def test_a_stack_has_one_torch_layer(shipped: Matrix) -> None:
+    layers: dict[str, dict[str, list[str]]] = {}
+    for each in shipped.environments():
+        layers.setdefault(each.entry.stack, {}).setdefault((each.folder / "torch.lock").read_text(), []).append(
+            each.name
+        )
+
+    assert {stack: list(found.values()) for stack, found in layers.items() if len(found) > 1} == {}
 
 
 def test_every_package_has_its_hashes_and_nothing_else_is_in_a_lock(lock: Lock) -> None:

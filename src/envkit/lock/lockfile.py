@@ -48,11 +48,9 @@ class Lock:
         return {match["name"]: match["version"] for match in found if match}
 
     def subset(self, patterns: tuple[str, ...]) -> str:
-        """The entries whose name matches a pattern, as they stand in the lock: never a second resolution."""
+        """The entries whose name the patterns choose, as they stand in the lock: never a second resolution."""
         entries = re.split(r"\n(?=\S)", self.body.rstrip("\n"))
-        return "".join(
-            f"{entry}\n" for entry in entries if any(fnmatchcase(entry.split("==")[0], pattern) for pattern in patterns)
-        )
+        return "".join(f"{entry}\n" for entry in entries if _chosen(entry.split("==")[0], patterns))
 
     def text(self) -> str:
         """The file's content."""
@@ -66,6 +64,12 @@ class Lock:
             f"# resolver: {self.resolver}\n"
             f"{self.body}"
         )
+
+
+def _chosen(name: str, patterns: tuple[str, ...]) -> bool:
+    """The last pattern that matches decides; `!` before it means: not this one."""
+    deciding = [pattern for pattern in patterns if fnmatchcase(name, pattern.removeprefix("!"))]
+    return bool(deciding) and not deciding[-1].startswith("!")
 
 
 def _sha256(text: str) -> str:

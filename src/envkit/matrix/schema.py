@@ -186,7 +186,7 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     features: dict[Name, Feature] = field(default_factory=dict)
     variants: dict[Name, Variant] = field(default_factory=dict)
     torch_layer: list[Text] = field(default_factory=list)
-    """Names, or prefixes ending in `*`, of the packages that form the torch layer."""
+    """Names, or prefixes ending in `*`, of the packages that form the torch layer; `!` before one takes it out again."""
     torch_stacks: dict[Name, TorchStack] = field(default_factory=dict)
     environments: dict[Name, Environment] = field(default_factory=dict)
     unavailable: dict[Name, Unavailable] = field(default_factory=dict)

@@ -105,6 +105,21 @@ def test_a_pattern_matches_a_whole_name(environment: MatrixEnvironment) -> None:
     assert lock.subset(("*",)) == lock.body
 
 
+def test_a_pattern_can_take_packages_out_again(environment: MatrixEnvironment) -> None:
+    lock = demo_lock(environment)
+
+    kept = lock.subset(("*", "!torch*", "torch"))
+    assert [line.split("==")[0] for line in kept.splitlines() if "==" in line] == [
+        "iniconfig",
+        "numpy",
+        "nvidia-cublas",
+        "six",
+        "torch",
+        "triton",
+    ]
+    assert lock.subset(("!torch",)) == ""
+
+
 def test_what_builds_the_packages_is_kept_beside_them(environment: MatrixEnvironment) -> None:
     assert (environment.folder / "build.lock").read_text() == demo_lock(environment).build
 
