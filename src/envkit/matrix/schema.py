@@ -184,6 +184,8 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     drivers: dict[VersionText, Driver] = field(default_factory=dict)
     """By CUDA major version."""
     features: dict[Name, Feature] = field(default_factory=dict)
+    gpus: dict[Capability, Text] = field(default_factory=dict)
+    """What people call the GPUs of a compute capability; for tables that people read."""
     variants: dict[Name, Variant] = field(default_factory=dict)
     torch_layer: list[Text] = field(default_factory=list)
     """Names, or prefixes ending in `*`, of the packages that form the torch layer; `!` before one takes it out again."""
