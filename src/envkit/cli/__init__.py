@@ -14,7 +14,7 @@ COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
     "doctor": "Find what is wrong with this machine, and say what to do.",
     "host": "Show the facts of this machine that plans are made from.",
-    "list": "List frameworks, their apps and their environments.",
+    "list": "List frameworks and their environments, and what fits this machine.",
     "lock": "Resolve environments into hash-pinned locks.",
     "logs": "Show what the instance NAME printed.",
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",

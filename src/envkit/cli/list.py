@@ -74,9 +74,10 @@ class Row:
 @json_option
 @matrix_option
 def list_command(framework: str | None, described: Path | None, as_json: bool, overlay: Path | None) -> None:
-    """List frameworks and their environments: what was seen of each, and whether it fits this machine.
+    """List frameworks and their environments, and what fits this machine.
 
-    With FRAMEWORK, its apps too, and all that is known of its environments. Nothing is installed or changed.
+    Of each environment it shows the versions, what was seen of it, and when. With FRAMEWORK, its apps too, and all that is
+    known of its environments. Nothing is installed or changed.
     """
     matrix = load_matrix(overlay)
     frameworks = [matrix.framework(framework)] if framework else list(matrix.frameworks.values())
