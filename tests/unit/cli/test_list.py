@@ -121,7 +121,7 @@ def test_another_machine_can_be_described(envkit: Envkit, tmp_path: Path, monkey
 def test_a_narrow_terminal_gets_what_matters(
     envkit: Envkit, monkeypatch: pytest.MonkeyPatch, width: int, shown: bool
 ) -> None:
-    monkeypatch.setattr("envkit.cli.list.has_room_for", lambda columns: width >= columns)
+    monkeypatch.setattr("envkit.cli.listing.has_room_for", lambda columns: width >= columns)
 
     out = envkit("list").out
 
