@@ -31,7 +31,7 @@ def test_it_is_as_envkit_writes_it(environment: MatrixEnvironment, evidence: Evi
 
 def test_no_machine_is_named(evidence: Evidence) -> None:
     for seen in evidence.seen:
-        assert not re.search(r"/|@|://|\d+\.\d+\.\d+\.\d+", seen.machine)
+        assert not re.search(r"(^|\s)[/~]|@|://|\d+\.\d+\.\d+\.\d+", seen.machine)
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)

@@ -59,7 +59,7 @@ class Row:
         """A tick, or the reason in short."""
         if not self.fit.fits:
             return self.fit.short
-        where = " on the CPU" if self.fit.device == "cpu" and self.environment.variant.cuda else ""
+        where = " CPU" if self.fit.device == "cpu" and self.environment.variant.cuda else ""
         return f"✓{where}{'' if self.room else ', little disk'}"
 
 
@@ -158,8 +158,8 @@ def _particulars(row: Row) -> Iterator[tuple[str, str]]:
     yield "image", environment.image
     if row.standing.problem:
         yield "lock", row.standing.problem
-    for number, each in enumerate(row.standing.seen):
-        yield "" if number else "seen", _seen(each)
+    for number, text in enumerate(_seen(row.standing.seen)):
+        yield "" if number else "seen", text
     for number, text in enumerate((*row.fit.reasons, *row.fit.warnings)):
         yield "" if number else "here", text
 
@@ -168,10 +168,15 @@ def _package(carrier: TorchStack | Kernels) -> str:
     return getattr(carrier, "package", f"torch {getattr(carrier, 'torch', '')}")
 
 
-def _seen(seen: Seen) -> str:
-    what = " ".join(filter(None, [seen.level, seen.job]))
-    where = ", ".join(filter(None, [seen.backend, seen.machine]))
-    return f"{what}: {seen.result}, {seen.date} ({where}){f': {seen.detail}' if seen.detail else ''}"
+def _seen(seen: tuple[Seen, ...]) -> Iterator[str]:
+    """A line for all that was seen on one machine and day, with one result."""
+    together: dict[str, list[str]] = {}
+    for each in seen:
+        where = ", ".join(filter(None, [each.backend, each.machine]))
+        came = f"{each.result}, {each.date} ({where}){f': {each.detail}' if each.detail else ''}"
+        together.setdefault(came, []).append(" ".join(filter(None, [each.level, each.job])))
+    for came, what in together.items():
+        yield f"{', '.join(what)}: {came}"
 
 
 def _show_missing(missing: Mapping[str, Unavailable]) -> None:

@@ -44,9 +44,9 @@ def test_everything_is_listed(envkit: Envkit, machine: Machine) -> None:
     assert (result.status, result.err) == (0, "")
     assert [line.rstrip() for line in result.out.splitlines()] == [
         "Framework  Variant  Version  torch   Driver from  Attention  Size    Seen                 Fits",
-        "─" * 102,
-        "demo       cu130    2.1.0    2.11.0  580.65.06                       resolved 2026-01-01  ✓ on the CPU",
-        "           cu124    2.0.0    2.6.0   525.60.13                       resolved 2026-01-01  ✓ on the CPU",
+        "─" * 101,
+        "demo       cu130    2.1.0    2.11.0  580.65.06                       resolved 2026-01-01  ✓ CPU",
+        "           cu124    2.0.0    2.6.0   525.60.13                       resolved 2026-01-01  ✓ CPU",
         "           cpu      2.1.0                                            resolved 2026-01-01  ✓",
         "solo       cu130    1.17.0   2.11.0  580.65.06               2.1 GB  resolved 2026-01-01  needs a GPU",
         "",
@@ -188,6 +188,7 @@ def test_one_framework_is_listed_with_its_apps_and_all_that_is_known(
     machine.facts = HostFacts(gpus=(), system=DEBIAN)
     saw(matrix.environment("solo-cu130"), "imports")
     saw(matrix.environment("solo-cu130"), "cpu", job="sft-lora")
+    saw(matrix.environment("solo-cu130"), "cpu", "fail", job="webui")
 
     out = envkit("list", "solo").out
 
@@ -198,16 +199,16 @@ def test_one_framework_is_listed_with_its_apps_and_all_that_is_known(
         "─────────────────────────",
         "train   a job",
         "",
-        "Environment  Version  torch   CUDA  Python  Driver from  Seen  Fits",
-        "──────────────────────────────────────────────────────────────────────────",
-        "solo-cu130   1.17.0   2.11.0  13.0  3.11    580.65.06    cpu   needs a GPU",
+        "Environment  Version  torch   CUDA  Python  Driver from  Seen                 Fits",
+        "─" * 89,
+        "solo-cu130   1.17.0   2.11.0  13.0  3.11    580.65.06    imports, cpu failed  needs a GPU",
         "",
         "solo-cu130",
         "  GPUs       torch 2.11.0 carries 7.5, 8.0, 8.6, 9.0, 10.0, 12.0",
         "  size       2.1 GB as a venv, 3.1 GB as an image",
         "  image      envkit/solo:1.17.0-cu130",
-        "  seen       imports: pass, 2026-11-21 (venv, Debian 12, x86_64, no GPU)",
-        "             cpu sft-lora: pass, 2026-11-21 (venv, Debian 12, x86_64, no GPU)",
+        "  seen       imports, cpu sft-lora: pass, 2026-11-21 (venv, Debian 12, x86_64, no GPU)",
+        "             cpu webui: fail, 2026-11-21 (venv, Debian 12, x86_64, no GPU)",
         "  here       solo needs a GPU in it",
     ]
 
