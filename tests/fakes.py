@@ -12,7 +12,7 @@ from envkit.lock.lockfile import Lock, inputs_hash
 from envkit.process import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envkit.backends.base import Launch, Progress, Recipe
@@ -85,6 +85,9 @@ class FakeBackend:
         self.started: list[Launch] = []
         self.attended: list[Launch] = []
         self.removed: list[str] = []
+        self.called: list[Launch] = []
+        self.answer: Callable[[Launch], Completed] | None = None
+        """What a called program does, where it is not the part of all apps."""
         self._problem, self._gpu_problem = problem, gpu_problem
         self._page, self._output, self._status = page, output, status
         self._instances: dict[str, Instance] = {}
@@ -121,6 +124,11 @@ class FakeBackend:
         """Ends at once."""
         self.attended.append(launch)
         return self._status or 0
+
+    def call(self, launch: Launch, *, timeout: float) -> Completed:
+        """Ends at once."""
+        self.called.append(launch)
+        return self.answer(launch) if self.answer else Completed(self._status or 0, self._output.decode(), "")
 
     def instances(self) -> list[Instance]:
         """Those that were started and not removed."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "render": "Write Dockerfiles and compose files from the matrix and its locks.",
     "run": "Run an app of a framework: the main job.",
     "stop": "Stop instances and remove them; the workspace stays.",
+    "verify": "Check made environments: installed, linked, importing, answering.",
 }
 """Each is a module of this package with a command of the same name in it; a test keeps the texts in step."""
 

@@ -306,6 +306,8 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     apps: Annotated[dict[Name, App], Meta(min_length=1)]
     imports: list[ModuleName] = field(default_factory=list)
     """What users import, in their order; absent: the distribution's name."""
+    without_gpu: list[Text] = field(default_factory=list)
+    """What it prints where it needs a GPU and finds none: importing it, or asking for its help, is skipped then."""
     workspace: list[Folder] = field(default_factory=list)
     """Folders made in the user's workspace, which is the app's working directory."""
     caches: dict[Name, Cache] = field(default_factory=dict)
