@@ -40,7 +40,7 @@ class Seen(Struct, frozen=True):
     distributions: tuple[tuple[str, str], ...]
     """Normalised name and version; a package that has metadata twice is there twice."""
     records: int
-    """How many files all RECORDs state."""
+    """How many files the distributions state."""
     files: tuple[FileFault, ...]
     cuda: dict[str, str]
     """The CUDA that a package states it was built for; empty: for none."""
