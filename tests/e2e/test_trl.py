@@ -18,6 +18,7 @@ OLDER = pytest.param(("venv", "trl-cu128"), id="venv-cu128")
 OLD = pytest.param(("venv", "trl-cu124"), id="venv-cu124")
 
 
+@pytest.mark.evidence("sft-lora")
 @on(VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("env")  # makes the environment, and the workspace
