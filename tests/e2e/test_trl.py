@@ -30,7 +30,7 @@ def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     assert fell(losses(machine.workspace / "saves/e2e"))
 
 
-@on(VENV, OLDER, OLD)
+@on(VENV)
 def test_a_training_under_deepspeed_zero_2_learns(machine: Machine) -> None:
     machine.run("env")
     machine.prepare()
