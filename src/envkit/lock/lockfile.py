@@ -52,6 +52,15 @@ class Lock:
         entries = re.split(r"\n(?=\S)", self.body.rstrip("\n"))
         return "".join(f"{entry}\n" for entry in entries if _chosen(entry.split("==")[0], patterns))
 
+    def compiled(self, environment: MatrixEnvironment) -> dict[str, str]:
+        """For each package that images carry compiled: its entry, and those of what its build imports, by file name."""
+        files = {}
+        for name, how in environment.compiled.items():
+            if name in self.packages:
+                files[f"{name}.lock"] = self.subset((name,))
+                files[f"{name}-build.lock"] = self.subset(tuple(how.build_with))
+        return files
+
     def text(self) -> str:
         """The file's content."""
         return (
