@@ -1,4 +1,4 @@
-"""What the tests share: the guard around the fast ones, an invented matrix, skips by name, `--update-golden`."""
+"""What the tests share: the guard around the fast ones, an invented matrix, skips by name, and pytest's options."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ _FAST = [TESTS / "unit", TESTS / "knowledge", TESTS / "golden"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--update-golden`."""
+    """Adds `--update-golden` and `--record-evidence`."""
     parser.addoption(
         "--update-golden", action="store_true", help="write what envkit makes today into tests/golden and tests/hosts"
+    )
+    parser.addoption(
+        "--record-evidence", action="store_true", help="write what the tests in tests/e2e saw into evidence.json"
     )
 
 

@@ -15,7 +15,7 @@ from envkit.matrix.schema import Cache, Compiled, Toolkit
 from envkit.process import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envkit.backends.base import Launch, Progress, Recipe
@@ -47,6 +47,7 @@ def with_toolkit(environment: MatrixEnvironment) -> MatrixEnvironment:
     compiled = Compiled(
         env={"SIX_FAST": "1", "TORCH_CUDA_ARCH_LIST": "{capabilities}"},
         build_with=["numpy"],
+        require=["six-needs"],
         reason="invented",
         source="invented",
     )
@@ -112,6 +113,9 @@ class FakeBackend:
         self.started: list[Launch] = []
         self.attended: list[Launch] = []
         self.removed: list[str] = []
+        self.called: list[Launch] = []
+        self.answer: Callable[[Launch], Completed] | None = None
+        """What a called program does, where it is not the part of all apps."""
         self._problem, self._gpu_problem = problem, gpu_problem
         self._page, self._output, self._status = page, output, status
         self._instances: dict[str, Instance] = {}
@@ -148,6 +152,11 @@ class FakeBackend:
         """Ends at once."""
         self.attended.append(launch)
         return self._status or 0
+
+    def call(self, launch: Launch, *, timeout: float) -> Completed:
+        """Ends at once."""
+        self.called.append(launch)
+        return self.answer(launch) if self.answer else Completed(self._status or 0, self._output.decode(), "")
 
     def instances(self) -> list[Instance]:
         """Those that were started and not removed."""

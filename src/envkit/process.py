@@ -84,6 +84,43 @@ def run(
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
 
 
+def finish(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float,
+) -> Completed:
+    """The ended program's status, shell style, and output; whatever ends this call, what it started ends with it.
+
+    Raises `BackendError` when the program does not exist or does not end within `timeout` seconds.
+    """
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
+    with child:
+        try:
+            stdout, stderr = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from error
+        finally:
+            if child.returncode is None:
+                _end(_family(child.pid))
+    status = child.returncode
+    return Completed(status if status >= 0 else 128 - status, redact(stdout), redact(stderr))
+
+
 def uninterrupted(call: Callable[[], _Result]) -> _Result:
     """What `call` gives; an interruption waits until it is done, so that whatever it made is there to be removed.
 
@@ -160,10 +197,16 @@ def stream(
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
+    return _family(pid)[:-1]
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """All that the process started, and last itself."""
     import psutil
 
     try:
-        return psutil.Process(pid).children(recursive=True)
+        head = psutil.Process(pid)
+        return [*head.children(recursive=True), head]
     except psutil.Error:
         return []
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+NAMES = f"e2e{os.getpid()}-"
+"""What the names of instances begin with, so that two who run these tests at once do not end each other's."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,14 @@ class Machine:
 
     def run(self, app: str, *args: str, status: int = 0) -> str:
         """What the app said, on both streams, once it has ended with `status`."""
-        options = self.options(f"e2e-{app}")
+        options = self.options(name_of(app))
         done = self.cli("run", self.framework, app, *options, "--", *args, status=status, timeout=1500)
         return done.stdout + done.stderr
 
     @contextmanager
     def server(self, app: str, *args: str) -> Iterator[str]:
         """The address of a server that answers; it is stopped afterwards."""
-        name = f"e2e-{app}"
+        name = name_of(app)
         options = [*self.options(name), "--port", "0", "-d", "--json"]
         started = self.cli("run", self.framework, app, *options, "--", *args, timeout=1500)
         try:
@@ -86,6 +88,11 @@ class Machine:
             ).stdout
         size = next(int(line) for line in said.splitlines() if line.isdigit())
         assert 90_000 < size < 130_000
+
+
+def name_of(app: str) -> str:
+    """Of the instance that these tests start for it."""
+    return f"{NAMES}{app}"
 
 
 def on(*cases: object) -> pytest.MarkDecorator:

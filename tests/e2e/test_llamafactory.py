@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from envkit.matrix.load import load_matrix
-from tests.e2e.machine import Machine, fetch, on
+from tests.e2e.machine import Machine, fetch, name_of, on
 from tests.integration.command import docker, until
 from tests.integration.conftest import skip
 from tests.integration.standin import build_nvml, play
@@ -31,6 +31,7 @@ DEMO = [
 PREFERENCES = ["demo_preference_en", "demo_preference_zh"]
 GPUS = ["GPU-bbbb", "GPU-aaaa"]
 """As in the stand-in CDI spec."""
+WEBUI = name_of("webui")
 TABS = ["Train", "Evaluate & Predict", "Chat", "Export"]
 DOCKER = pytest.param(("docker", "llamafactory-cu130"), marks=pytest.mark.docker, id="docker-cu130")
 VENV = pytest.param(("venv", "llamafactory-cu130"), id="venv-cu130")
@@ -41,12 +42,11 @@ OLD = pytest.param(("venv", "llamafactory-cu124"), id="venv-cu124")
 # The page -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.evidence("webui")
 @on(DOCKER, VENV, OLDER, OLD)
 def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> None:
     cli = machine.cli
-    started = cli(
-        "run", "llamafactory", "webui", *machine.options("e2e-webui"), "--port", "0", "-d", "--json", timeout=1500
-    )
+    started = cli("run", "llamafactory", "webui", *machine.options(WEBUI), "--port", "0", "-d", "--json", timeout=1500)
     url = started.json["url"]
     try:
         assert "gradio" in fetch(url).decode().lower()
@@ -57,18 +57,18 @@ def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> Non
         assert data_sets(url, "Supervised Fine-Tuning") == DEMO
         assert data_sets(url, "Reward Modeling") == PREFERENCES
 
-        listed = cli.instance("e2e-webui")
+        listed = cli.instance(WEBUI)
         assert listed
         assert listed.items() >= {
             "framework": "llamafactory", "app": "webui", "environment": machine.environment,
             "backend": machine.backend, "status": "running", "url": url,
         }.items()  # fmt: skip
-        assert "Running on local URL" in cli("logs", "e2e-webui").stdout
+        assert "Running on local URL" in cli("logs", WEBUI).stdout
     finally:
-        cli("stop", "e2e-webui")
+        cli("stop", WEBUI)
     with pytest.raises(OSError, match="refused"):
         fetch(url)
-    assert cli.instance("e2e-webui") is None
+    assert cli.instance(WEBUI) is None
 
 
 @on(DOCKER)
@@ -92,26 +92,26 @@ def test_the_page_gets_the_gpu_that_was_chosen(
     described.write_text("driver 580.82.07\ncuda 13000\n" + "".join(gpus))
     library = build_nvml(tmp_path_factory.mktemp("nvml"))
     cli = replace(machine.cli, env={**machine.cli.env, **play(library, described)})
-    options = ["--backend", "docker", "--workspace", machine.workspace, "--name", "e2e-webui", "--port", "0", "-d"]
+    options = ["--backend", "docker", "--workspace", machine.workspace, "--name", WEBUI, "--port", "0", "-d"]
 
     cli("run", "llamafactory", "webui", *options, "--gpus", "1", timeout=1500)
 
     try:
-        seen = docker("exec", "envkit-e2e-webui", "cat", "/proc/1/environ").split("\0")
+        seen = docker("exec", f"envkit-{WEBUI}", "cat", "/proc/1/environ").split("\0")
         assert [each for each in seen if each.startswith("STAND_IN_GPU=")] == [f"STAND_IN_GPU={GPUS[1]}"]
     finally:
-        cli("stop", "e2e-webui")
+        cli("stop", WEBUI)
 
 
 @on(DOCKER, VENV)
 def test_ctrl_c_ends_the_page_and_leaves_nothing(machine: Machine) -> None:
     with machine.cli.running(
-        "run", "llamafactory", "webui", *machine.options("e2e-webui"), "--port", "0", terminal=True
+        "run", "llamafactory", "webui", *machine.options(WEBUI), "--port", "0", terminal=True
     ) as running:
         running.wait_for("http://127.0.0.1:", timeout=1500)
         running.type("\x03")
         assert running.end() == 130
-    assert machine.cli.instance("e2e-webui") is None
+    assert machine.cli.instance(WEBUI) is None
 
 
 def data_sets(url: str, stage: str) -> list[str]:
@@ -128,6 +128,7 @@ def test_its_version_is_the_locked_one(machine: Machine) -> None:
     assert "Welcome to LLaMA Factory, version 0.9.5" in machine.run("version")
 
 
+@pytest.mark.evidence("sft-lora")
 @on(DOCKER, VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("version")  # makes the environment, and the workspace
@@ -187,9 +188,9 @@ def test_ctrl_c_ends_a_training(machine: Machine) -> None:
     log = machine.workspace / "saves/e2e/trainer_log.jsonl"
 
     with machine.cli.running(
-        "run", "llamafactory", "train", *machine.options("e2e-train"), "--", "config/e2e.yaml"
+        "run", "llamafactory", "train", *machine.options(name_of("train")), "--", "config/e2e.yaml"
     ) as training:
         until(lambda: log.exists() or training.process.poll() is not None, timeout=300)
         training.send(signal.SIGINT)
         assert training.process.wait(60) == 130
-    assert machine.cli.instance("e2e-train") is None
+    assert machine.cli.instance(name_of("train")) is None

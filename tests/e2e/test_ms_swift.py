@@ -14,7 +14,8 @@ OLDER = pytest.param(("venv", "ms-swift-cu128"), id="venv-cu128")
 OLD = pytest.param(("venv", "ms-swift-cu124"), id="venv-cu124")
 
 
-@on(VENV)
+@pytest.mark.evidence("webui")
+@on(VENV, OLDER, OLD)
 def test_the_page_is_ms_swift_s(machine: Machine) -> None:
     with machine.server("webui") as url:
         config = json.loads(fetch(f"{url}/config"))
@@ -22,6 +23,7 @@ def test_the_page_is_ms_swift_s(machine: Machine) -> None:
     assert "LLM预训练/微调" in tabs  # in Chinese, unless SWIFT_UI_LANG says otherwise
 
 
+@pytest.mark.evidence("sft-lora")
 @on(VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("sft", "--help")  # makes the environment, and the workspace
@@ -37,7 +39,8 @@ def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     assert sum(losses[-3:]) < sum(losses[:3]) - 0.3
 
 
-@on(VENV)
+@pytest.mark.evidence("chat-completion")
+@on(VENV, OLDER, OLD)
 def test_its_api_answers_a_chat(machine: Machine) -> None:
     machine.run("sft", "--help")
     machine.prepare()

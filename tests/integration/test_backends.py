@@ -318,6 +318,62 @@ def test_two_instances_stand_side_by_side(stage: Stage) -> None:
     backend.remove(second.name, grace_seconds=1)
 
 
+def called(stage: Stage, backend: Backend, *argv: str) -> Launch:
+    """A program to be called, as `envkit verify` calls it: no workspace, no network."""
+    launch = stage.launch(backend, "job", name="tiny-called")
+    stage.workspace.mkdir(exist_ok=True)
+    return replace(launch, argv=argv, mounts=() if backend.isolated else launch.mounts, network=False)
+
+
+@every
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_called_program_leaves_its_words_and_nothing_else(stage: Stage, status: int) -> None:
+    backend = stage.backend(output=b"seen\n", status=status)
+    program = f"import sys; print('seen'); sys.stderr.write('told\\n' * 3); sys.exit({status})"
+
+    done = backend.call(called(stage, backend, "python", "-I", "-c", program), timeout=60)
+
+    assert (done.status, done.stdout) == (status, "seen\n")
+    if stage.kind != "fake":
+        assert done.stderr == "told\n" * 3
+    assert backend.find("tiny-called") is None
+
+
+@real
+def test_a_called_program_prints_much_and_finds_its_own_python(stage: Stage) -> None:
+    backend = stage.backend()
+    program = "import sys, bottle; print(sys.prefix); print('x' * 3_000_000)"
+
+    done = backend.call(called(stage, backend, "python", "-I", "-c", program), timeout=60)
+
+    prefix, much = done.stdout.splitlines()
+    folder = VenvBackend().folder(stage.recipe.environment, stage.recipe.lock.sha256)
+    assert (prefix, len(much)) == ("/opt/venv" if backend.isolated else str(folder), 3_000_000)
+
+
+@pytest.mark.parametrize("stage", KINDS[:2], indirect=True)
+def test_a_called_program_has_no_network_and_is_nobody(stage: Stage) -> None:
+    backend = stage.backend()
+    program = "import os, socket; print(sorted(name for _, name in socket.if_nameindex()), os.getuid())"
+
+    done = backend.call(called(stage, backend, "python", "-I", "-c", program), timeout=60)
+
+    assert done.stdout == "['lo'] 1000\n"
+
+
+@real
+def test_a_called_program_that_does_not_end_is_ended_with_all_it_started(stage: Stage) -> None:
+    backend = stage.backend()
+    worker = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+
+    with pytest.raises(BackendError) as caught:
+        backend.call(called(stage, backend, "python", "-I", "-c", f"{worker}; time.sleep(600)"), timeout=3)
+
+    assert caught.value.message.endswith("gave no answer within 3 s")
+    assert backend.find("tiny-called") is None
+    assert not processes_of(stage)
+
+
 STAND_IN = """\
 {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [
   {"name": "%(chosen)s", "containerEdits": {"env": ["STAND_IN_GPU=%(chosen)s"],

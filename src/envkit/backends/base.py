@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from envkit.lock.lockfile import Lock
     from envkit.matrix.load import MatrixEnvironment
     from envkit.matrix.schema import Mirror
+    from envkit.process import Completed
 
 BackendName = Literal["docker", "podman", "venv"]
 Status = Literal["running", "exited"]
@@ -97,6 +98,8 @@ class Launch:
     """Whether the app talks with the user at a terminal."""
     named: bool = False
     """Whether the user chose the name; another one will not do then."""
+    network: bool = True
+    """Whether a container gets one; a process of the venv backend has the machine's."""
 
 
 class Instance(Struct, frozen=True):
@@ -150,6 +153,12 @@ class Backend(Protocol):
 
     def attend(self, launch: Launch) -> int:
         """Runs a terminal app at this terminal until it ends; its exit status. Leaves nothing behind."""
+
+    def call(self, launch: Launch, *, timeout: float) -> Completed:
+        """Runs a program to its end, away from the terminal; its exit status and what it printed.
+
+        Leaves nothing behind, whatever ends it. Raises `BackendError` after `timeout` seconds.
+        """
 
     def instances(self) -> list[Instance]:
         """The running and ended apps that carry envkit's mark, oldest first."""

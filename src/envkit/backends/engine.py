@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envkit import process
 from envkit.backends.base import Instance
 from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_hint, build_options, recipe_hash
 from envkit.errors import BackendError, BuildError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envkit.backends.base import BackendName, Launch, Progress, Recipe
+    from envkit.process import Completed
 
 LABEL = "io.envkit."
 PREFIX = "envkit-"
@@ -144,6 +146,15 @@ class ContainerBackend(ABC):
         finally:
             self.remove(launch.name)
 
+    def call(self, launch: Launch, *, timeout: float) -> Completed:
+        """Runs a container of its own to its end, and removes it."""
+        try:
+            # None of the limits that apps get: what they may not be here is asked of every engine alike.
+            container = self._created(launch, self._lower_limits())
+            return process.finish([self.program, "start", "--attach", container], timeout=timeout)
+        finally:
+            self.remove(launch.name, grace_seconds=0)
+
     def instances(self) -> list[Instance]:
         """Every container that carries envkit's label, oldest first."""
         return sorted(map(self._instance, self._containers("instance")), key=lambda each: each.started)
@@ -199,6 +210,8 @@ def labels_of(launch: Launch) -> dict[str, str]:
 
 
 def owner_of(launch: Launch) -> str:
-    """Apps run as whoever owns the workspace, so that what they write belongs to that user."""
+    """Apps run as whoever owns the workspace, so that what they write belongs to that user; empty: as the image says."""
+    if not launch.mounts:
+        return ""
     owner = launch.mounts[0].source.stat()
     return f"{owner.st_uid}:{owner.st_gid}"

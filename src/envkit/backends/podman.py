@@ -239,8 +239,9 @@ def create_options(
         *(f"--env={name}" if name in hidden else f"--env={name}={value}" for name, value in env.items()),
         "--http-proxy=false",  # the host's proxies are in `env`, as far as a container can reach them
         f"--workdir={launch.workdir}",
-        f"--user={owner_of(launch)}",
-        *(["--userns=keep-id"] if rootless else []),
+        *([f"--user={owner}"] if (owner := owner_of(launch)) else []),
+        *(["--userns=keep-id"] if rootless and owner else []),
+        *([] if launch.network else ["--network=none"]),
         *(
             f"--mount=type=bind,{_csv(f'source={each.source}')},{_csv(f'target={each.target}')}"
             for each in launch.mounts

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from envkit.backends.base import Launch, Progress, Recipe
     from envkit.matrix.load import MatrixEnvironment
+    from envkit.process import Completed
 
 _UNWANTED = ("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CONDA_PREFIX")
 """Settings of the user's other Pythons that would reach into the environment, or make every start a slow one."""
@@ -157,6 +158,11 @@ class VenvBackend:
                 except KeyboardInterrupt:
                     continue  # the terminal told the app too; it decides what Ctrl-C means
                 return status if status >= 0 else 128 - status
+
+    def call(self, launch: Launch, *, timeout: float) -> Completed:
+        """Runs the program as a child of this process, with all that it starts."""
+        argv = self._argv(launch)
+        return process.finish(argv, env=self._environ(launch), cwd=Path(launch.workdir), timeout=timeout)
 
     def instances(self) -> list[Instance]:
         """Every instance that has a record, oldest first."""

@@ -14,7 +14,7 @@ COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
     "doctor": "Find what is wrong with this machine, and say what to do.",
     "host": "Show the facts of this machine that plans are made from.",
-    "list": "List frameworks, their apps and their environments.",
+    "list": "List frameworks and their environments, and what fits this machine.",
     "lock": "Resolve environments into hash-pinned locks.",
     "logs": "Show what the instance NAME printed.",
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
@@ -22,6 +22,7 @@ COMMANDS = {
     "render": "Write Dockerfiles and compose files from the matrix and its locks.",
     "run": "Run an app of a framework: the main job.",
     "stop": "Stop instances and remove them; the workspace stays.",
+    "verify": "Check made environments: installed, linked, importing, answering.",
 }
 """Each is a module of this package with a command of the same name in it; a test keeps the texts in step."""
 

@@ -44,13 +44,22 @@ def say(text: str = "") -> None:
     click.echo(text, err=True)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under their headings, on stdout; the full text of every cell where nobody reads along."""
+def has_room_for(columns: int) -> bool:
+    """Whether a line of so many characters fits the terminal; anything fits where nobody reads along."""
+    return not sys.stdout.isatty() or os.get_terminal_size(sys.stdout.fileno()).columns >= columns
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, tight: bool = False) -> None:
+    """Rows under their headings, on stdout; the full text of every cell where nobody reads along.
+
+    `tight` sets columns closer together.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    padding = (0, 1, 0, 0) if tight else (0, 1)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

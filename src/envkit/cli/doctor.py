@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
-from envkit.cli.plan import read_facts
+from envkit.cli.facts import read_facts
 from envkit.doctor.checks import Machine
 from envkit.doctor.record import anonymise
 from envkit.doctor.repair import repairs, run_repairs

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from envkit.apps.launch import choose_backend
 from envkit.cli.console import json_option, matrix_option, print_json, style
+from envkit.cli.facts import facts_option, read_facts
 from envkit.cli.instances import backends
 from envkit.errors import UsageError
-from envkit.host.facts import HostFacts
 from envkit.host.probes import probe_host
 from envkit.matrix.gpus import select_gpus
 from envkit.matrix.load import load_matrix
 from envkit.matrix.plan import DeviceWish, Plan, make_plan
+
+if TYPE_CHECKING:
+    from envkit.host.facts import HostFacts
 
 device_option = click.option(
     "--device",
@@ -36,13 +38,7 @@ environment_option = click.option("--env", "environment", metavar="ENVIRONMENT",
 @environment_option
 @device_option
 @gpus_option
-@click.option(
-    "--facts",
-    "described",
-    type=click.Path(path_type=Path, allow_dash=True),
-    metavar="FILE",
-    help="Plan for another machine: what `envkit host --json` printed there; - reads stdin.",
-)
+@facts_option
 @json_option
 @matrix_option
 def plan_command(
@@ -83,21 +79,6 @@ def with_gpus(facts: HostFacts, gpus: str | None, device: DeviceWish) -> tuple[H
     if device == "cpu" and gpus not in (None, "all"):
         raise UsageError("there is no GPU to choose: the plan is for the CPU", hint="leave out `--gpus`")
     return select_gpus(facts, gpus), device
-
-
-def read_facts(path: Path) -> HostFacts:
-    """The facts in a file, or on stdin; raises `UsageError` for anything else."""
-    try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return msgspec.json.decode(data, type=HostFacts)
-    except OSError as error:
-        raise UsageError(
-            f"the facts cannot be read: {path}: {error.strerror}", hint="`envkit host --json` makes them"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise UsageError(
-            f"not the facts of a machine: {path}: {error}", hint="`envkit host --json` makes them"
-        ) from error
 
 
 def plan_json(plan: Plan, backend: str | None) -> dict[str, object]:

@@ -10,6 +10,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from envkit.errors import StaleLockError
 
 if TYPE_CHECKING:
@@ -97,7 +100,9 @@ def python_platform(environment: MatrixEnvironment) -> str:
 
 def requirements(environment: MatrixEnvironment) -> str:
     """What the resolver is asked for."""
-    return "\n".join([*environment.entry.require, *environment.stack.pins, ""])
+    names = {canonicalize_name(Requirement(each).name) for each in environment.entry.require}
+    brought = [each for name, how in environment.compiled.items() if name in names for each in how.require]
+    return "\n".join([*environment.entry.require, *environment.stack.pins, *brought, ""])
 
 
 def constraints(environment: MatrixEnvironment) -> str:

@@ -46,6 +46,12 @@ def gpus_that_fit(environment: MatrixEnvironment, matrix: Matrix, facts: HostFac
     return tuple(gpu for gpu in facts.gpus or () if not _objection(environment, gpu))
 
 
+def capabilities_that_fit(environment: MatrixEnvironment, known: Iterable[str]) -> list[str]:
+    """Those of the known compute capabilities that the environment's wheels carry code for."""
+    carriers = [environment.stack, environment.entry.kernels]
+    return [each for each in known if all(_runs_on(carrier, each) for carrier in carriers if carrier)]
+
+
 def own_cuda(matrix: Matrix, facts: HostFacts) -> str | None:
     """The CUDA that came with the driver: as it says itself, else by its branch; None where neither is known."""
     if facts.cuda_driver or not facts.driver:

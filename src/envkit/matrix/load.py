@@ -20,6 +20,7 @@ from envkit.matrix.schema import (
     MatrixFile,
     Mirror,
     TorchStack,
+    Unavailable,
     Variant,
 )
 from envkit.matrix.source import Source
@@ -110,20 +111,12 @@ class Matrix:
 
     def framework(self, name: str) -> Framework:
         """The framework of that name; raises `UsageError` with the nearest names, or why there is none."""
-        if name in self.file.unavailable:
-            missing = self.file.unavailable[name]
-            raise UsageError(
-                f"{name} is not available: {missing.reason}", hint=f"seen {missing.date}: {missing.source}"
-            )
+        self._check_available(name)
         return named(name, self.frameworks, "framework")
 
     def environment(self, name: str) -> MatrixEnvironment:
         """The environment of that name; raises `UsageError` with the nearest names, or why there is none."""
-        if name in self.file.unavailable:
-            missing = self.file.unavailable[name]
-            raise UsageError(
-                f"{name} is not available: {missing.reason}", hint=f"seen {missing.date}: {missing.source}"
-            )
+        self._check_available(name)
         entry = named(name, self.file.environments, "environment")
         stack = self.file.torch_stacks[entry.stack]
         return MatrixEnvironment(
@@ -139,6 +132,20 @@ class Matrix:
             home=self.homes[name],
             framework_home=self.homes[entry.framework],
         )
+
+    def unavailable(self, framework: str | None = None) -> dict[str, Unavailable]:
+        """What there is not: of one framework its environments, else the frameworks that are missing altogether."""
+        return {name: each for name, each in self.file.unavailable.items() if self._framework_of(name) == framework}
+
+    def _framework_of(self, name: str) -> str | None:
+        """The framework that an environment's name begins with: the longest, because `vllm-omni` is not `vllm`."""
+        return max((each for each in self.frameworks if name.startswith(f"{each}-")), key=len, default=None)
+
+    def _check_available(self, name: str) -> None:
+        if missing := self.file.unavailable.get(name):
+            raise UsageError(
+                f"{name} is not available: {missing.reason}", hint=f"seen {missing.date}: {missing.source}"
+            )
 
     def environments(self, framework: str | None = None) -> list[MatrixEnvironment]:
         """All environments, or one framework's: by framework, newest CUDA first, the CPU last, then the newest version."""
@@ -195,6 +202,7 @@ def load_matrix(overlay: Path | None = None) -> Matrix:
     if not source.faults:
         _check_agreement(file, frameworks, source)
         _check_features(file, frameworks, homes, source)
+        _check_compiled(file, source)
     if source.faults:
         raise MatrixError(source.faults)
     return Matrix(file, frameworks, homes)
@@ -248,6 +256,13 @@ def _check_features(file: MatrixFile, frameworks: dict[str, Framework], homes: d
                     f"unknown feature: {feature}: add it under `features` in envmatrix.yaml",
                     homes[name] / "images" / name / "framework.yaml",
                 )
+
+
+def _check_compiled(file: MatrixFile, source: Source) -> None:
+    for name, compiled in file.compiled.items():
+        for number, text in enumerate(compiled.require):
+            if not _is_requirement(text):
+                source.fault(("compiled", name, "require", str(number)), f"not a requirement: {text!r}")
 
 
 def _check_stack(name: str, file: MatrixFile, source: Source) -> None:

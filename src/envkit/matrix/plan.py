@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from envkit.errors import NoPlanError
-from envkit.matrix.fit import driver_objections, gpu_objections, gpus_that_fit
+from envkit.matrix.fit import driver_objections, gpu_objections, gpus_that_fit, listed
 from envkit.matrix.warn import disk_warnings, plan_warnings
 
 if TYPE_CHECKING:
@@ -74,6 +74,50 @@ def make_plan(
     )
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What a machine is to one environment, whatever else there is for it."""
+
+    fits: bool | None
+    """None where it is not known."""
+    device: Device | None
+    """What it would run on, unless somebody asks for another."""
+    short: str = ""
+    """Why not, in two or three words."""
+    reasons: tuple[str, ...] = ()
+    """The same in sentences."""
+    warnings: tuple[str, ...] = ()
+    """What will not work there, or may not, although it fits."""
+
+
+def judge_fit(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> Fit:
+    """Whether the environment can be planned for this machine, as `make_plan` judges where nothing is asked for."""
+    if foreign := _foreign(matrix, facts):
+        return Fit(False, None, f"{environment.base.architecture} only", (foreign,))
+    if not facts.gpus and (facts.gpus is None or facts.gpu_problem):
+        problem = facts.gpu_problem and f"there is an NVIDIA GPU, but {facts.gpu_problem}"
+        return Fit(None, None, "not known", (problem or "whether this machine has an NVIDIA GPU is not known",))
+    device: Device = "gpu" if facts.gpus else "cpu"
+    if against := _objections(environment, matrix, facts, device):
+        return Fit(False, device, _in_short(environment, matrix, facts), against)
+    return Fit(True, device, warnings=plan_warnings(environment, matrix, facts, gpu=device == "gpu"))
+
+
+def _in_short(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> str:
+    """What the objections come to, for a column of a table."""
+    if not facts.gpus:
+        return "needs a GPU"
+    if not environment.variant.cuda:
+        return "CPU only"
+    if driver_objections(environment, matrix, facts):
+        return "driver too old"
+    if gpus_that_fit(environment, matrix, facts):
+        return "not every GPU"
+    if all(gpu.mig and not gpu.mig_devices for gpu in facts.gpus):
+        return "no MIG slices"
+    return f"no code for {listed(gpu.compute_capability for gpu in facts.gpus if gpu.compute_capability)}"
+
+
 def doubts(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> tuple[str, ...]:
     """What speaks against building this environment's image here, one sentence each; it may be meant for elsewhere."""
     against = _objections(environment, matrix, facts, "gpu") if facts.gpus else ()
@@ -113,13 +157,18 @@ def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFac
 
 
 def _check_architecture(matrix: Matrix, facts: HostFacts) -> None:
+    base = matrix.file.base_image
+    if base and (foreign := _foreign(matrix, facts)):
+        raise NoPlanError(foreign, hint=f"choose a machine with {base.architecture} processors (`uname -m`)")
+
+
+def _foreign(matrix: Matrix, facts: HostFacts) -> str:
+    """Why no lock can be installed on this machine's processors; empty where they can."""
     architecture = facts.system.architecture if facts.system else None
     base = matrix.file.base_image
     if base and architecture and architecture != base.architecture:
-        raise NoPlanError(
-            f"{architecture} is not supported yet: the locks hold wheels for {base.architecture} alone",
-            hint=f"choose a machine with {base.architecture} processors (`uname -m`)",
-        )
+        return f"{architecture} is not supported yet: the locks hold wheels for {base.architecture} alone"
+    return ""
 
 
 def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:

@@ -94,6 +94,8 @@ class Compiled(Struct, frozen=True, forbid_unknown_fields=True):
     """What its build imports, beside the torch layer: names in the lock, as in `torch_layer`."""
     reason: Text
     source: Text
+    require: list[Text] = field(default_factory=list)
+    """What it asks for once it is compiled, and not before: requirements of every environment that pins it."""
 
 
 class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
@@ -227,6 +229,8 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     drivers: dict[VersionText, Driver] = field(default_factory=dict)
     """By CUDA major version."""
     features: dict[Name, Feature] = field(default_factory=dict)
+    gpus: dict[Capability, Text] = field(default_factory=dict)
+    """What people call the GPUs of a compute capability; for tables that people read."""
     variants: dict[Name, Variant] = field(default_factory=dict)
     torch_layer: list[Text] = field(default_factory=list)
     """Names, or prefixes ending in `*`, of the packages that form the torch layer; `!` before one takes it out again."""
@@ -351,6 +355,8 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     apps: Annotated[dict[Name, App], Meta(min_length=1)]
     imports: list[ModuleName] = field(default_factory=list)
     """What users import, in their order; absent: the distribution's name."""
+    without_gpu: list[Text] = field(default_factory=list)
+    """What it prints where it needs a GPU and finds none: importing it, or asking for its help, is skipped then."""
     workspace: list[Folder] = field(default_factory=list)
     """Folders made in the user's workspace, which is the app's working directory."""
     caches: dict[Name, Cache] = field(default_factory=dict)

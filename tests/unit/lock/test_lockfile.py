@@ -137,7 +137,9 @@ def test_what_is_compiled_beforehand_has_files_of_its_own(environment: MatrixEnv
 def test_a_toolkit_is_part_of_a_lock_s_inputs(environment: MatrixEnvironment) -> None:
     tooled = with_toolkit(environment)
 
-    assert requirements(tooled) == requirements(environment) + "nvidia-nvcc==13.0.88\n"
+    assert requirements(tooled) == requirements(environment) + "nvidia-nvcc==13.0.88\nsix-needs\n"
+    other = replace(tooled, entry=_with(tooled.entry, require=["iniconfig==2.1.0"]))
+    assert "six-needs" not in requirements(other)
     assert inputs_hash(tooled) != inputs_hash(environment)
 
 

@@ -207,6 +207,12 @@ def test_a_toolkit_that_is_no_exact_pin_is_named(share: Path, tmp_path: Path) ->
     ]
 
 
+def test_what_a_compiled_package_asks_for_is_a_requirement(share: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.yaml", TOOLKIT.replace("build_with:", "require: [two words], build_with:"))
+
+    assert faults(file) == [f"{file}:13: compiled.six.require.0: not a requirement: 'two words'"]
+
+
 @pytest.mark.parametrize("value", ["{home}/nvidia", "$HOME", "a'b", "{site_packages"])
 def test_a_value_that_cannot_be_filled_in_or_would_reach_a_shell_is_refused(
     share: Path, tmp_path: Path, value: str

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from envkit.errors import NoPlanError, UsageError
 from envkit.host.facts import Gpu, HostFacts, MigDevice, System
 from envkit.matrix.load import load_matrix
-from envkit.matrix.plan import DeviceWish, make_plan
+from envkit.matrix.plan import DeviceWish, Fit, judge_fit, make_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -326,3 +326,90 @@ def test_unknown_names_get_the_nearest_ones(matrix: Matrix) -> None:
 def test_an_environment_of_another_framework_is_refused(matrix: Matrix) -> None:
     with pytest.raises(NoPlanError, match=r"^solo-cu130 is no environment of demo$"):
         make_plan(matrix, "demo", machine("T4", "580.82.07"), environment="solo-cu130")
+
+
+# One environment by itself --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "expected"),
+    [
+        (machine("T4", "580.82.07"), "demo-cu130", Fit(True, "gpu")),
+        (machine(), "demo-cu130", Fit(True, "cpu")),
+        (
+            machine(),
+            "solo-cu130",
+            Fit(False, "cpu", "needs a GPU", ("solo needs a GPU in it",)),
+        ),
+        (
+            machine("T4", "550.54.14"),
+            "demo-cu130",
+            Fit(
+                False,
+                "gpu",
+                "driver too old",
+                ("driver 550.54.14 is older than 580.65.06, which CUDA 13.0 needs",),
+            ),
+        ),
+        (machine("T4", "580.82.07"), "demo-cpu", Fit(False, "gpu", "CPU only", NO_CUDA[1])),
+        (
+            machine("V100 T4", "580.82.07"),
+            "demo-cu130",
+            Fit(
+                False,
+                "gpu",
+                "not every GPU",
+                (f"GPU 0 (Tesla V100-SXM2-16GB) has compute capability 7.0; {NEW_CARRIES}",),
+            ),
+        ),
+        (
+            machine("V100", "580.82.07"),
+            "demo-cu130",
+            Fit(
+                False,
+                "gpu",
+                "no code for 7.0",
+                (f"Tesla V100-SXM2-16GB has compute capability 7.0; {NEW_CARRIES}",),
+            ),
+        ),
+        (
+            HostFacts(),
+            "demo-cu130",
+            Fit(None, None, "not known", ("whether this machine has an NVIDIA GPU is not known",)),
+        ),
+        (
+            HostFacts(gpus=(), gpu_problem="its driver does not answer"),
+            "demo-cu130",
+            Fit(None, None, "not known", ("there is an NVIDIA GPU, but its driver does not answer",)),
+        ),
+    ],
+)
+def test_an_environment_is_judged_by_itself(matrix: Matrix, facts: HostFacts, name: str, expected: Fit) -> None:
+    found = judge_fit(matrix.environment(name), matrix, facts)
+
+    assert (found.fits, found.device, found.short, found.reasons) == (
+        expected.fits,
+        expected.device,
+        expected.short,
+        expected.reasons,
+    )
+
+
+@pytest.mark.parametrize("driver", ["470.82.01", "550.54.14", "580.82.07"])
+@pytest.mark.parametrize("models", ["", "K80", "P100", "V100", "T4", "4090", "5090", "V100 T4", "T4 5090"])
+@pytest.mark.parametrize("framework", ["demo", "solo"])
+def test_what_is_planned_fits_and_what_fits_is_planned(
+    matrix: Matrix, framework: str, models: str, driver: str
+) -> None:
+    facts = machine(models, driver if models else None)
+    fits = [each.name for each in matrix.environments(framework) if judge_fit(each, matrix, facts).fits]
+
+    try:
+        plan = make_plan(matrix, framework, facts)
+    except NoPlanError:
+        assert fits == []
+    else:
+        assert plan.environment.name in fits
+        assert judge_fit(plan.environment, matrix, facts).warnings == plan.warnings
+        unfit = {name for name, reasons in plan.rejected if f"{plan.environment.name} is " not in reasons[0]}
+        assert set(fits) == {plan.environment.name} | {name for name, _ in plan.rejected} - unfit

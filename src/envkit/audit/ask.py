@@ -1,0 +1,88 @@
+"""Puts the questions to an environment: which programs run inside it, with which arguments, and what they answered."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from envkit.audit.judge import help_command, modules_of, variables_of
+from envkit.audit.seen import Answer, Seen
+from envkit.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envkit.audit.known import Known
+    from envkit.matrix.schema import Framework
+    from envkit.process import Completed
+
+_Type = TypeVar("_Type")
+_PROBE_SECONDS = 900  # a cold network disk reads gigabytes
+_COMMAND_SECONDS = 300
+_HERE = Path(__file__).parent
+
+
+class Inside(Protocol):
+    """Runs a command inside the environment to its end."""
+
+    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+        """Its status and what it printed; `timeout` in seconds."""
+
+
+def ask_probe(inside: Inside, framework: Framework, known: Known) -> Seen:
+    """The environment, looked at."""
+    questions = {
+        "driver_libraries": known.driver_libraries.names,
+        "cuda_of": known.built_for.packages,
+        "families": [each.files for each in known.families.values()],
+        "programs": sorted({app.argv[0] for app in framework.apps.values()}),
+        "variables": variables_of(framework),
+    }
+    return _answered(inside, "probe", questions, _PROBE_SECONDS, Seen)
+
+
+def ask_imports(inside: Inside, framework: Framework) -> Answer:
+    """How importing the framework's modules ended."""
+    modules = modules_of(framework)
+    argv = ["python", "-I", "-c", program("imports"), *modules]
+    return ask_commands(inside, [argv], timeout=_COMMAND_SECONDS + 60 * len(modules))[0]
+
+
+def ask_help(inside: Inside, framework: Framework) -> dict[tuple[str, ...], Answer]:
+    """What each app says of its options, by the command that was run; the same command once."""
+    commands = dict.fromkeys(tuple(command) for app in framework.apps.values() if (command := help_command(app)))
+    return dict(zip(commands, ask_commands(inside, list(commands)), strict=True))
+
+
+def ask_commands(
+    inside: Inside, commands: Sequence[Sequence[str]], *, timeout: float = _COMMAND_SECONDS
+) -> list[Answer]:
+    """How each of the commands ended; `timeout` for each of them."""
+    if not commands:
+        return []
+    questions = {"commands": commands, "timeout": timeout}
+    return _answered(inside, "answers", questions, timeout * len(commands) + 60, list[Answer])
+
+
+def program(name: str) -> str:
+    """The text of a program that runs inside."""
+    return (_HERE / f"{name}.py").read_text(encoding="utf-8")
+
+
+def _answered(inside: Inside, name: str, questions: dict[str, Any], timeout: float, type: type[_Type]) -> _Type:  # noqa: A002
+    """The program's answer; raises `BackendError` when the environment's Python does not run it."""
+    began = time.monotonic()
+    done = inside(["python", "-I", "-S", "-c", program(name), json.dumps(questions)], timeout=timeout)
+    try:
+        return msgspec.json.decode(done.stdout, type=type)
+    except msgspec.MsgspecError as error:
+        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
+        raise BackendError(
+            f"the environment's Python gave no answer (status {done.status}, after {time.monotonic() - began:.0f} s)",
+            details=last,
+            hint="make the environment again: its interpreter may be gone",
+        ) from error
