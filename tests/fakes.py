@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import http.server
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from envkit.backends.base import BackendName, Instance
 from envkit.lock.lockfile import Lock, inputs_hash
+from envkit.matrix.schema import Cache, Compiled, Toolkit
 from envkit.process import Completed
 
 if TYPE_CHECKING:
@@ -30,6 +33,31 @@ def demo_lock(environment: MatrixEnvironment) -> Lock:
         resolver="uv 0.0.0",
         body=_entries(sorted(pins)),
         build=_entries(list(environment.build_requires)),
+    )
+
+
+def with_toolkit(environment: MatrixEnvironment) -> MatrixEnvironment:
+    """The environment on a stack that compiles CUDA code: `six` beforehand, the rest into a cache."""
+    toolkit = Toolkit(
+        require=["nvidia-nvcc==13.0.88"],
+        source="invented",
+        links={"nvidia/lib64": "lib", "nvidia/lib/libdemo.so": "libdemo.so.13"},
+        env={"CUDA_HOME": "{site_packages}/nvidia"},
+    )
+    compiled = Compiled(
+        env={"SIX_FAST": "1", "TORCH_CUDA_ARCH_LIST": "{capabilities}"},
+        build_with=["numpy"],
+        require=["six-needs"],
+        reason="invented",
+        source="invented",
+    )
+    cache = Cache(env="DEMO_COMPILED", default="~/.cache/demo-compiled", per_lock=True)
+    caches = {**environment.framework.caches, "compiled": cache}
+    return replace(
+        environment,
+        stack=msgspec.structs.replace(environment.stack, toolkit=toolkit),
+        framework=msgspec.structs.replace(environment.framework, caches=caches),
+        compiled={"six": compiled},
     )
 
 

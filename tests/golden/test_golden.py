@@ -62,4 +62,4 @@ def replace_files(case: Path, made: dict[str, str]) -> None:
 
 
 def test_there_are_cases() -> None:
-    assert [each.name for each in CASES] == ["job", "overlay", "servers"]
+    assert [each.name for each in CASES] == ["job", "overlay", "servers", "toolkit"]

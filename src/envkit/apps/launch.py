@@ -13,7 +13,7 @@ from envkit.apps.workspace import cache_folder
 from envkit.backends.base import Launch, Mount
 from envkit.errors import BackendError, UsageError
 from envkit.host.index import split_proxies
-from envkit.render.context import CONTAINER_WORKSPACE, cache_target, listen_env, listen_options
+from envkit.render.context import CONTAINER_WORKSPACE, cache_part, cache_target, listen_env, listen_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +122,10 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
         **(split_proxies()[0] if backend.isolated else {}),
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
-        **{framework.caches[name].env: folder for name, folder in seen.items()},
+        **{
+            cache.env: seen[name] + cache_part(cache, environment, recipe.lock.sha256, isolated=backend.isolated)
+            for name, cache in framework.caches.items()
+        },
         **(listen_env(app, inside, bind) if inside else {}),
         **(
             {}

@@ -254,7 +254,8 @@ class VenvBackend:
         home = self.folder(launch.environment, launch.lock_sha256)
         inherited = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
         path = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {**inherited, "VIRTUAL_ENV": str(home), "PATH": path, **launch.env, **launch.secrets}
+        toolkit = launch.environment.toolkit_env(str(home))
+        return {**inherited, "VIRTUAL_ENV": str(home), "PATH": path, **toolkit, **launch.env, **launch.secrets}
 
 
 def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
@@ -304,6 +305,13 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
             details=words,
             hint=_install_hint(words),
         )
+    _link(recipe.environment, venv)
+
+
+def _link(environment: MatrixEnvironment, venv: Path) -> None:
+    """Makes the links that the toolkit's wheels lack: new files, so that uv's cache keeps what it has."""
+    for path, target in environment.links.items():
+        (Path(environment.site_packages(str(venv))) / path).symlink_to(target)
 
 
 def _is_full(words: str) -> bool:

@@ -10,6 +10,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from envkit.errors import StaleLockError
 
 if TYPE_CHECKING:
@@ -52,6 +55,15 @@ class Lock:
         entries = re.split(r"\n(?=\S)", self.body.rstrip("\n"))
         return "".join(f"{entry}\n" for entry in entries if _chosen(entry.split("==")[0], patterns))
 
+    def compiled(self, environment: MatrixEnvironment) -> dict[str, str]:
+        """For each package that images carry compiled: its entry, and those of what its build imports, by file name."""
+        files = {}
+        for name, how in environment.compiled.items():
+            if name in self.packages:
+                files[f"{name}.lock"] = self.subset((name,))
+                files[f"{name}-build.lock"] = self.subset(tuple(how.build_with))
+        return files
+
     def text(self) -> str:
         """The file's content."""
         return (
@@ -88,7 +100,9 @@ def python_platform(environment: MatrixEnvironment) -> str:
 
 def requirements(environment: MatrixEnvironment) -> str:
     """What the resolver is asked for."""
-    return "\n".join([*environment.entry.require, *environment.stack.pins, ""])
+    names = {canonicalize_name(Requirement(each).name) for each in environment.entry.require}
+    brought = [each for name, how in environment.compiled.items() if name in names for each in how.require]
+    return "\n".join([*environment.entry.require, *environment.stack.pins, *brought, ""])
 
 
 def constraints(environment: MatrixEnvironment) -> str:

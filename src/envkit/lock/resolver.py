@@ -47,6 +47,8 @@ def write_lock(environment: MatrixEnvironment, lock: Lock) -> None:
     """Puts the lock into the environment's folder, with its torch layer and what builds it beside it."""
     write_file(environment.folder / "torch.lock", lock.subset(environment.torch_layer))
     write_file(environment.folder / "build.lock", lock.build)
+    for name, text in lock.compiled(environment).items():
+        write_file(environment.folder / name, text)
     write_file(lock_path(environment), lock.text())
 
 

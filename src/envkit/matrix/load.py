@@ -14,6 +14,7 @@ from packaging.version import Version
 from envkit.errors import MatrixError, UsageError
 from envkit.matrix.schema import (
     BaseImage,
+    Compiled,
     Environment,
     Framework,
     MatrixFile,
@@ -44,6 +45,8 @@ class MatrixEnvironment:
     base: BaseImage
     torch_layer: tuple[str, ...]
     build_requires: tuple[str, ...]
+    compiled: dict[str, Compiled]
+    """What images carry compiled, where the lock has it; nothing on a stack that cannot compile CUDA code."""
     home: Path
     """The folder whose `images/` holds its generated files."""
     framework_home: Path
@@ -58,6 +61,28 @@ class MatrixEnvironment:
     def package(self) -> str:
         """The distribution whose version is the framework's."""
         return self.entry.package or self.framework.package
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The links that its toolkit's wheels lack, in site-packages, and where each points from there."""
+        return self.stack.toolkit.links if self.stack.toolkit else {}
+
+    def site_packages(self, venv: str) -> str:
+        """Where its packages are, in a venv at `venv`."""
+        return f"{venv}/lib/python{self.entry.python}/site-packages"
+
+    def toolkit_env(self, venv: str) -> dict[str, str]:
+        """The variables with which a program finds the toolkit of a venv at `venv`, and no CUDA of the system."""
+        toolkit = self.stack.toolkit
+        return {name: self._filled(value, venv) for name, value in toolkit.env.items()} if toolkit else {}
+
+    def compiled_env(self, package: str, venv: str) -> dict[str, str]:
+        """The variables with which a package is compiled."""
+        return {name: self._filled(value, venv) for name, value in self.compiled[package].env.items()}
+
+    def _filled(self, value: str, venv: str) -> str:
+        capabilities = ";".join(self.stack.capabilities)
+        return value.replace("{site_packages}", self.site_packages(venv)).replace("{capabilities}", capabilities)
 
     @property
     def label(self) -> str:
@@ -103,6 +128,7 @@ class Matrix:
             base=cast(BaseImage, self.file.base_image),  # _check_agreement saw to it
             torch_layer=tuple(self.file.torch_layer),
             build_requires=tuple(self.file.build_requires),
+            compiled=self.file.compiled if stack.toolkit else {},
             home=self.homes[name],
             framework_home=self.homes[entry.framework],
         )
@@ -176,6 +202,7 @@ def load_matrix(overlay: Path | None = None) -> Matrix:
     if not source.faults:
         _check_agreement(file, frameworks, source)
         _check_features(file, frameworks, homes, source)
+        _check_compiled(file, source)
     if source.faults:
         raise MatrixError(source.faults)
     return Matrix(file, frameworks, homes)
@@ -231,6 +258,13 @@ def _check_features(file: MatrixFile, frameworks: dict[str, Framework], homes: d
                 )
 
 
+def _check_compiled(file: MatrixFile, source: Source) -> None:
+    for name, compiled in file.compiled.items():
+        for number, text in enumerate(compiled.require):
+            if not _is_requirement(text):
+                source.fault(("compiled", name, "require", str(number)), f"not a requirement: {text!r}")
+
+
 def _check_stack(name: str, file: MatrixFile, source: Source) -> None:
     stack = file.torch_stacks[name]
     if stack.variant not in file.variants:
@@ -241,6 +275,12 @@ def _check_stack(name: str, file: MatrixFile, source: Source) -> None:
                 source.fault(
                     ("torch_stacks", name), f"the key `{key}` is missing: the variant {stack.variant} carries CUDA"
                 )
+    for number, text in enumerate(stack.toolkit.require if stack.toolkit else ()):
+        if not _is_exact(text):
+            source.fault(
+                ("torch_stacks", name, "toolkit", "require", str(number)),
+                f"not an exact pin (`name==version`): {text!r}",
+            )
 
 
 def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:

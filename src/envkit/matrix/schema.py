@@ -21,6 +21,20 @@ Option = Annotated[str, Meta(pattern=r"^--?[a-z][a-z0-9_-]*$", description="an o
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=1, description="a number of MiB")]
 Seconds = Annotated[int, Meta(ge=1, description="a number of seconds")]
+PackagePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$",
+        description="a path, such as `nvidia/cu13/lib`",
+    ),
+]
+Value = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_.,:;/+= -]|\{site_packages\}|\{capabilities\})*$",
+        description="a value without quotes; `{site_packages}` and `{capabilities}` may stand in it",
+    ),
+]
 UrlPath = Annotated[str, Meta(pattern=r"^/", description="a path that begins with `/`")]
 Url = Annotated[
     str,
@@ -56,6 +70,34 @@ class Variant(Struct, frozen=True, forbid_unknown_fields=True):
     """Major and minor, as in `13.0`; absent: none, the environment runs on the CPU alone."""
 
 
+class Toolkit(Struct, frozen=True, forbid_unknown_fields=True):
+    """What compiles CUDA code: NVIDIA's compiler from wheels, and no CUDA of the system."""
+
+    require: Annotated[list[Text], Meta(min_length=1)]
+    """Exact pins; every environment on the stack has them, and the torch layer is the same for all of them."""
+    source: Text
+    links: dict[PackagePath, PackagePath] = field(default_factory=dict)
+    """What the wheels lack: a link in site-packages, and where it points from there."""
+    env: dict[Variable, Value] = field(default_factory=dict)
+    """Set for every app; `{site_packages}` stands for the folder of the environment's packages."""
+
+
+class Compiled(Struct, frozen=True, forbid_unknown_fields=True):
+    """A package whose native code is compiled at its first use, unless it was compiled when it was built.
+
+    Images carry it compiled, on every stack with a toolkit; a venv compiles what it uses, for its own GPU.
+    """
+
+    env: dict[Variable, Value]
+    """What its build is told; `{capabilities}` stands for those that the stack's wheels carry code for."""
+    build_with: Annotated[list[Text], Meta(min_length=1)]
+    """What its build imports, beside the torch layer: names in the lock, as in `torch_layer`."""
+    reason: Text
+    source: Text
+    require: list[Text] = field(default_factory=list)
+    """What it asks for once it is compiled, and not before: requirements of every environment that pins it."""
+
+
 class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     """torch and the companions that belong to it, in one variant."""
 
@@ -71,12 +113,15 @@ class TorchStack(Struct, frozen=True, forbid_unknown_fields=True):
     """The compute capabilities that its wheels carry code for; none in a variant without CUDA."""
     ptx: Capability | None = None
     """Its wheels carry PTX of this capability, which drivers compile for later GPUs; absent: they carry none."""
+    toolkit: Toolkit | None = None
+    """Absent: nothing in its environments compiles CUDA code."""
 
     @property
     def pins(self) -> list[str]:
         """The stack as requirements, for the resolver."""
         names = ("torch", "torchvision", "torchaudio", "triton")
-        return [f"{name}=={version}" for name in names if (version := getattr(self, name))]
+        pins = [f"{name}=={version}" for name in names if (version := getattr(self, name))]
+        return [*pins, *(self.toolkit.require if self.toolkit else ())]
 
 
 class Constraint(Struct, frozen=True, forbid_unknown_fields=True):
@@ -190,6 +235,8 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     torch_layer: list[Text] = field(default_factory=list)
     """Names, or prefixes ending in `*`, of the packages that form the torch layer; `!` before one takes it out again."""
     torch_stacks: dict[Name, TorchStack] = field(default_factory=dict)
+    compiled: dict[Name, Compiled] = field(default_factory=dict)
+    """By distribution: for every environment whose lock has it."""
     environments: dict[Name, Environment] = field(default_factory=dict)
     unavailable: dict[Name, Unavailable] = field(default_factory=dict)
     """By the name of a framework or an environment: what there is not, and why."""
@@ -266,6 +313,8 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     """Tells the framework where it is; a value on the host wins."""
     default: Text
     """Used when it exists on the host already; else the folder lives under ENVKIT_HOME."""
+    per_lock: bool = False
+    """Holds compiled code: each lock has a folder of its own in it, and a venv another one than an image."""
 
 
 class CapabilityFloor(Struct, frozen=True, forbid_unknown_fields=True):

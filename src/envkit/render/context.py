@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envkit.lock.lockfile import Lock
     from envkit.matrix.load import MatrixEnvironment
-    from envkit.matrix.schema import App, Told
+    from envkit.matrix.schema import App, Cache, Told
 
 CONTAINER_WORKSPACE = "/workspace"
+CONTAINER_VENV = "/opt/venv"
 SHM_SIZE = "16gb"
 """Shared memory for data loaders and NCCL; Docker's 64 MB break both, and 16 GB is what upstream recipes ask for."""
 
@@ -36,6 +37,13 @@ class DockerfileContext:
     cache_folders: list[str]
     """Made in the image, so that a volume mounted there belongs to everybody."""
     lock_sha256: str
+    site_packages: str
+    links: dict[str, str]
+    """Made in site-packages: what the toolkit's wheels lack."""
+    toolkit_env: dict[str, str]
+    """With which programs find the toolkit."""
+    compiled: dict[str, dict[str, str]]
+    """The packages that are compiled beforehand, each with what its build is told."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +96,19 @@ def dockerfile_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, 
             command=next(app.argv for app in apps),
             cache_folders=list(map(cache_target, framework.caches)),
             lock_sha256=lock.sha256,
+            site_packages=environment.site_packages(CONTAINER_VENV),
+            links=environment.links,
+            toolkit_env=environment.toolkit_env(CONTAINER_VENV),
+            compiled={
+                name: environment.compiled_env(name, CONTAINER_VENV)
+                for name in environment.compiled
+                if name in lock.packages
+            },
         )
     )
 
 
-def compose_context(environment: MatrixEnvironment) -> dict[str, Any]:
+def compose_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, Any]:
     """The values for a framework's compose file, which names the image of `environment`."""
     framework = environment.framework
     return asdict(
@@ -105,7 +121,10 @@ def compose_context(environment: MatrixEnvironment) -> dict[str, Any]:
             shm_size=SHM_SIZE,
             env={
                 **framework.env,
-                **{each.env: cache_target(name) for name, each in framework.caches.items()},
+                **{
+                    each.env: cache_target(name) + cache_part(each, environment, lock.sha256, isolated=True)
+                    for name, each in framework.caches.items()
+                },
             },
             pass_env=[*framework.pass_env, *framework.secrets],
             servers=[_server(name, app) for name, app in framework.apps.items() if app.port],
@@ -117,6 +136,15 @@ def compose_context(environment: MatrixEnvironment) -> dict[str, Any]:
 def cache_target(name: str) -> str:
     """Where a cache is seen inside a container."""
     return f"/cache/{name}"
+
+
+def cache_part(cache: Cache, environment: MatrixEnvironment, lock_sha256: str, *, isolated: bool) -> str:
+    """What follows a cache's folder: for compiled code, a folder for this lock, in an image or in a venv.
+
+    The same source gives other code with another torch, and code of a container may not load on the host.
+    """
+    kind = "image" if isolated else "venv"
+    return f"/{environment.name}-{lock_sha256[:12]}-{kind}" if cache.per_lock else ""
 
 
 def listen_env(app: App, port: int, address: str) -> dict[str, str]:

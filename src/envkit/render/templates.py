@@ -33,6 +33,7 @@ def _jinja(home: Path) -> Environment:
     jinja.filters["json"] = _json
     jinja.filters["compose"] = lambda value: _json(value).replace("$", "$$")  # a `$` of compose's own begins a variable
     jinja.filters["command_line"] = _command_line
+    jinja.filters["shell"] = shlex.quote
     return jinja
 
 
@@ -53,9 +54,9 @@ def render_dockerfile(environment: MatrixEnvironment, lock: Lock) -> str:
     return _jinja(environment.framework_home).select_template(names).render(dockerfile_context(environment, lock))
 
 
-def render_compose(environment: MatrixEnvironment) -> str:
+def render_compose(environment: MatrixEnvironment, lock: Lock) -> str:
     """The compose file of the environment's framework."""
-    return _jinja(environment.framework_home).get_template("compose.yaml.j2").render(compose_context(environment))
+    return _jinja(environment.framework_home).get_template("compose.yaml.j2").render(compose_context(environment, lock))
 
 
 def build_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, str]:
@@ -65,6 +66,7 @@ def build_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, str]:
         "requirements.lock": lock.text(),
         "torch.lock": lock.subset(environment.torch_layer),
         "build.lock": lock.build,
+        **lock.compiled(environment),
     }
 
 
@@ -77,5 +79,7 @@ def outputs(matrix: Matrix) -> dict[Path, str]:
             for name, text in build_context(environment, read_lock(environment)).items():
                 files[environment.folder / name] = text
         if any(app.port for app in matrix.frameworks[framework].apps.values()) and environments:
-            files[environments[0].home / "compose" / f"{framework}.yaml"] = render_compose(environments[0])
+            files[environments[0].home / "compose" / f"{framework}.yaml"] = render_compose(
+                environments[0], read_lock(environments[0])
+            )
     return files

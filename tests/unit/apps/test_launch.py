@@ -12,11 +12,12 @@ from envkit.apps.launch import choose_backend
 from envkit.backends.base import Mount, Recipe
 from envkit.errors import BackendError, UsageError
 from envkit.host.facts import Gpu
-from tests.fakes import FakeBackend
+from tests.fakes import FakeBackend, demo_lock, with_toolkit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from envkit.backends.base import BackendName
     from envkit.matrix.load import Matrix
     from tests.unit.apps.conftest import Plan
 
@@ -149,6 +150,22 @@ def test_a_cache_of_the_host_is_used_where_it_is(plan: Plan, tmp_path: Path, mon
     assert inside.mounts[1] == Mount(tmp_path / "hub", "/cache/hub")
     assert inside.env["DEMO_HUB"] == "/cache/hub"
     assert outside.env["DEMO_HUB"] == str(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("backend", ["docker", "venv"])
+def test_compiled_code_has_a_folder_for_its_lock_and_its_backend(
+    plan: Plan, recipe: Recipe, tmp_path: Path, backend: BackendName
+) -> None:
+    environment = with_toolkit(recipe.environment)
+    lock = demo_lock(environment)
+    folder = tmp_path / "home/envkit/cache/compiled"
+
+    launch = plan("train", FakeBackend(backend), recipe=replace(recipe, environment=environment, lock=lock))
+
+    own = f"demo-cu130-{lock.sha256[:12]}"
+    docker = backend == "docker"
+    assert launch.env["DEMO_COMPILED"] == (f"/cache/compiled/{own}-image" if docker else f"{folder}/{own}-venv")
+    assert launch.mounts[2] == Mount(folder, "/cache/compiled" if docker else str(folder))
 
 
 def test_volumes_of_the_user(plan: Plan, tmp_path: Path) -> None:

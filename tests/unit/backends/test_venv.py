@@ -6,17 +6,20 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envkit.backends.base import Recipe, Silent
+from envkit.backends.base import Launch, Recipe, Silent
 from envkit.backends.venv import VenvBackend
 from envkit.errors import BackendError, BuildError
 from envkit.process import Completed
+from tests.fakes import with_toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
     from envkit.matrix.load import Matrix
 
@@ -36,7 +39,7 @@ class FakeUv:
         self.calls.append(argv[1:])
         if self.no_python:
             return Completed(2, "", "error: No interpreter found\n")
-        Path(argv[-1]).mkdir()
+        (Path(argv[-1]) / "lib/python3.11/site-packages/nvidia/lib").mkdir(parents=True)
         self.made = Path(argv[-1]).stat().st_ino
         return Completed(0, "", "")
 
@@ -47,6 +50,19 @@ class FakeUv:
             raise self.failure
         on_line(self.failure or "Installed 8 packages")
         return 1 if self.failure else 0
+
+
+class Ended:
+    """Stands where a process does: it has ended well."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self) -> int:
+        return 0
 
 
 @pytest.fixture
@@ -86,6 +102,37 @@ def test_an_environment_is_installed_from_its_lock_with_hashes(
         ["pip", "sync", "--python", staging, "--require-hashes",
          "--build-constraints", f"{staging}/build.lock", f"{staging}/requirements.lock"],
     ]  # fmt: skip
+
+
+def test_the_links_that_the_toolkit_lacks_are_made(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    recipe = replace(recipe, environment=with_toolkit(recipe.environment))
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+
+    packages = backend.folder(recipe.environment, recipe.lock.sha256) / "lib/python3.11/site-packages"
+    links = {str(each.relative_to(packages)): str(each.readlink()) for each in packages.rglob("*") if each.is_symlink()}
+    assert links == {"nvidia/lib64": "lib", "nvidia/lib/libdemo.so": "libdemo.so.13"}
+
+
+def test_apps_find_the_environment_s_toolkit_and_not_the_machine_s(
+    recipe: Recipe, uv: FakeUv, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_HOME", "/usr/local/cuda-12.1")
+    started: list[dict[str, str]] = []
+
+    def popen(argv: list[str], **how: Any) -> Ended:
+        started.append(how["env"])
+        return Ended()
+
+    monkeypatch.setattr("subprocess.Popen", popen)
+    backend, environment = VenvBackend(home), with_toolkit(recipe.environment)
+    launch = Launch("one", "train", environment, recipe.lock.sha256, ("demo-cli",), str(home))
+
+    backend.attend(launch)
+    backend.attend(replace(launch, env={"CUDA_HOME": "/mine"}))
+
+    folder = backend.folder(environment, recipe.lock.sha256)
+    assert [each["CUDA_HOME"] for each in started] == [f"{folder}/lib/python3.11/site-packages/nvidia", "/mine"]
 
 
 def test_another_lock_is_another_environment(recipe: Recipe, uv: FakeUv, home: Path) -> None:

@@ -21,7 +21,7 @@ from envkit.lock.lockfile import (
 from envkit.lock.resolver import write_lock
 from envkit.matrix.load import Matrix, MatrixEnvironment, load_matrix
 from envkit.matrix.schema import Constraint
-from tests.fakes import demo_lock
+from tests.fakes import demo_lock, with_toolkit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,29 @@ def test_a_pattern_can_take_packages_out_again(environment: MatrixEnvironment) -
         "triton",
     ]
     assert lock.subset(("!torch",)) == ""
+
+
+def test_what_is_compiled_beforehand_has_files_of_its_own(environment: MatrixEnvironment) -> None:
+    environment = with_toolkit(environment)
+    lock = demo_lock(environment)
+    write_lock(environment, lock)
+
+    files = lock.compiled(environment)
+
+    assert {name: [line.split()[0] for line in text.splitlines()[::2]] for name, text in files.items()} == {
+        "six.lock": ["six==1.17.0"],
+        "six-build.lock": ["numpy==2.0.0"],
+    }
+    assert {name: (environment.folder / name).read_text() for name in files} == files
+
+
+def test_a_toolkit_is_part_of_a_lock_s_inputs(environment: MatrixEnvironment) -> None:
+    tooled = with_toolkit(environment)
+
+    assert requirements(tooled) == requirements(environment) + "nvidia-nvcc==13.0.88\nsix-needs\n"
+    other = replace(tooled, entry=_with(tooled.entry, require=["iniconfig==2.1.0"]))
+    assert "six-needs" not in requirements(other)
+    assert inputs_hash(tooled) != inputs_hash(environment)
 
 
 def test_what_builds_the_packages_is_kept_beside_them(environment: MatrixEnvironment) -> None:

@@ -166,6 +166,71 @@ def test_a_prefix_match_is_no_exact_pin(share: Path) -> None:
     ]
 
 
+TOOLKIT = """\
+torch_stacks:
+  new:
+    variant: cu130
+    torch: "2.11.0"
+    capabilities: ["9.0"]
+    source: invented
+    toolkit:
+      require: [nvidia-nvcc==13.0.88]
+      links: {nvidia/lib64: lib}
+      env: {CUDA_HOME: "{site_packages}/nvidia"}
+      source: invented
+compiled:
+  six: {env: {ARCH: "{capabilities}"}, build_with: [numpy], reason: invented, source: invented}
+"""
+
+
+def test_a_toolkit_belongs_to_every_environment_of_its_stack(share: Path, tmp_path: Path) -> None:
+    matrix = load_matrix(write(tmp_path / "mine.yaml", TOOLKIT))
+
+    environment = matrix.environment("solo-cu130")
+    assert environment.stack.pins == ["torch==2.11.0", "nvidia-nvcc==13.0.88"]
+    assert environment.links == {"nvidia/lib64": "lib"}
+    assert environment.toolkit_env("/v") == {"CUDA_HOME": "/v/lib/python3.11/site-packages/nvidia"}
+    assert environment.compiled_env("six", "/v") == {"ARCH": "9.0"}
+
+
+def test_without_a_toolkit_nothing_is_linked_or_compiled(share: Path, tmp_path: Path) -> None:
+    environment = load_matrix(write(tmp_path / "mine.yaml", TOOLKIT)).environment("demo-cu124")
+
+    assert (environment.links, environment.toolkit_env("/v"), environment.compiled) == ({}, {}, {})
+
+
+def test_a_toolkit_that_is_no_exact_pin_is_named(share: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.yaml", TOOLKIT.replace("==13.0.88", ""))
+
+    assert faults(file) == [
+        f"{file}:8: torch_stacks.new.toolkit.require.0: not an exact pin (`name==version`): 'nvidia-nvcc'"
+    ]
+
+
+def test_what_a_compiled_package_asks_for_is_a_requirement(share: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.yaml", TOOLKIT.replace("build_with:", "require: [two words], build_with:"))
+
+    assert faults(file) == [f"{file}:13: compiled.six.require.0: not a requirement: 'two words'"]
+
+
+@pytest.mark.parametrize("value", ["{home}/nvidia", "$HOME", "a'b", "{site_packages"])
+def test_a_value_that_cannot_be_filled_in_or_would_reach_a_shell_is_refused(
+    share: Path, tmp_path: Path, value: str
+) -> None:
+    file = write(tmp_path / "mine.yaml", TOOLKIT.replace("{site_packages}/nvidia", value))
+
+    assert [each.split(": ")[:2] for each in faults(file)] == [[f"{file}:10", "torch_stacks.new.toolkit.env.CUDA_HOME"]]
+
+
+@pytest.mark.parametrize("path", ["../outside", "/usr/lib", "a b"])
+def test_a_link_stays_in_the_environment(share: Path, tmp_path: Path, path: str) -> None:
+    file = write(tmp_path / "mine.yaml", TOOLKIT.replace("lib64: lib", f'lib64: "{path}"'))
+
+    assert [each.split(": ")[:2] for each in faults(file)] == [
+        [f"{file}:9", "torch_stacks.new.toolkit.links.nvidia/lib64"]
+    ]
+
+
 def test_a_framework_must_bear_the_name_of_its_folder(share: Path) -> None:
     edit(share / "images/solo/framework.yaml", "name: solo", "name: duo")
 

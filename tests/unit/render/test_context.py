@@ -10,7 +10,7 @@ import pytest
 
 from envkit.matrix.schema import App, AppBind, AppPort
 from envkit.render.context import cache_target, compose_context, dockerfile_context, listen_env, listen_options
-from tests.fakes import demo_lock
+from tests.fakes import demo_lock, with_toolkit
 
 if TYPE_CHECKING:
     from envkit.matrix.load import Matrix, MatrixEnvironment
@@ -38,7 +38,31 @@ def test_the_values_of_a_dockerfile(environment: MatrixEnvironment) -> None:
         "command": ["demo-cli", "page"],
         "cache_folders": ["/cache/hub"],
         "lock_sha256": lock.sha256,
+        "site_packages": "/opt/venv/lib/python3.11/site-packages",
+        "links": {},
+        "toolkit_env": {},
+        "compiled": {},
     }
+
+
+def test_the_values_of_a_dockerfile_with_a_toolkit(environment: MatrixEnvironment) -> None:
+    environment = with_toolkit(environment)
+
+    context = dockerfile_context(environment, demo_lock(environment))
+
+    assert context["links"] == {"nvidia/lib64": "lib", "nvidia/lib/libdemo.so": "libdemo.so.13"}
+    assert context["toolkit_env"] == {"CUDA_HOME": "/opt/venv/lib/python3.11/site-packages/nvidia"}
+    assert context["compiled"] == {"six": {"SIX_FAST": "1", "TORCH_CUDA_ARCH_LIST": "7.5;8.0;8.6;9.0;10.0;12.0"}}
+    assert context["cache_folders"] == ["/cache/hub", "/cache/compiled"]
+
+
+def test_what_the_lock_does_not_have_is_not_compiled(environment: MatrixEnvironment) -> None:
+    environment = with_toolkit(environment)
+    lock = demo_lock(environment)
+
+    context = dockerfile_context(environment, replace(lock, body=lock.body.replace("six==", "seven==")))
+
+    assert context["compiled"] == {}
 
 
 def test_a_base_image_with_a_digest_is_named_with_it(environment: MatrixEnvironment) -> None:
@@ -50,7 +74,7 @@ def test_a_base_image_with_a_digest_is_named_with_it(environment: MatrixEnvironm
 
 
 def test_the_values_of_a_compose_file(environment: MatrixEnvironment) -> None:
-    context = compose_context(environment)
+    context = compose_context(environment, demo_lock(environment))
 
     assert context["env"] == {"DEMO_QUIET": "1", "DEMO_HUB": "/cache/hub"}
     assert context["pass_env"] == ["DEMO_ENDPOINT", "DEMO_KEY", "DEMO_TOKEN"]
@@ -70,6 +94,16 @@ def test_the_values_of_a_compose_file(environment: MatrixEnvironment) -> None:
             "within_seconds": 60,
         },
     }
+
+
+def test_compiled_code_of_another_lock_is_out_of_reach(environment: MatrixEnvironment) -> None:
+    environment = with_toolkit(environment)
+    lock = demo_lock(environment)
+
+    context = compose_context(environment, lock)
+
+    assert context["env"]["DEMO_COMPILED"] == f"/cache/compiled/demo-cu130-{lock.sha256[:12]}-image"
+    assert context["caches"][1] == {"name": "compiled", "target": "/cache/compiled"}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def compose_service(share: Path, old: str, new: str) -> dict[str, Any]:
     described = share / "images/demo/framework.yaml"
     assert old in described.read_text()
     described.write_text(described.read_text().replace(old, new))
-    services = yaml.safe_load(render_compose(load_matrix().environment("demo-cu130")))["services"]
+    environment = load_matrix().environment("demo-cu130")
+    services = yaml.safe_load(render_compose(environment, demo_lock(environment)))["services"]
     return services["page-cpu"]
 
 
