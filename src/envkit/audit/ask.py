@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -75,14 +74,13 @@ def program(name: str) -> str:
 
 def _answered(inside: Inside, name: str, questions: dict[str, Any], timeout: float, type: type[_Type]) -> _Type:  # noqa: A002
     """The program's answer; raises `BackendError` when the environment's Python does not run it."""
-    began = time.monotonic()
     done = inside(["python", "-I", "-S", "-c", program(name), json.dumps(questions)], timeout=timeout)
     try:
         return msgspec.json.decode(done.stdout, type=type)
     except msgspec.MsgspecError as error:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
         raise BackendError(
-            f"the environment's Python gave no answer (status {done.status}, after {time.monotonic() - began:.0f} s)",
+            f"the environment's Python gave no answer (status {done.status})",
             details=last,
-            hint="make the environment again: its interpreter may be gone",
+            hint="its interpreter may be gone: remove the environment, and make it again",
         ) from error

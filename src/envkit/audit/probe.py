@@ -136,12 +136,14 @@ def record_faults(distributions: Iterable[Distribution]) -> Iterator[Finding]:
 
 
 def _file_fault(path: str, digests: set[str], stated: str) -> str | None:
+    if path.endswith(".pyc"):
+        return None  # every interpreter writes its own (numpy 1.26 has one in RECORD)
     if len(digests) > 1:
         return "shared"
     try:
         size = os.stat(path).st_size
     except OSError:
-        return None if path.endswith(".pyc") else "missing"
+        return "missing"
     return "size" if stated and int(stated) != size else None
 
 
@@ -550,8 +552,8 @@ class Audit:
         before = {each.path for each in loaded.values()}
 
         def elsewhere(library: Library, name: str) -> Library | None:
-            """Loaded by Python code before: of the package itself, or of one that it asks for."""
-            asked = self.requires(self.owner(root)) | self.requires(self.owner(library))
+            """Loaded before by Python code: of the package itself (torchaudio), or of one that it asks for (xgrammar)."""
+            asked = self.requires(self.owner(root))
             return next((each for each in self.libraries.by_name.get(name, ()) if self.owner(each) in asked), None)
 
         load = Load(self.libraries, root, loaded, elsewhere)

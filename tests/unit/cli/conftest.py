@@ -55,10 +55,10 @@ Envkit = Callable[..., Result]
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without a GPU, where Docker and venvs work; a test may change it before it calls."""
     machine = Machine()
-    for module in ("build", "doctor", "host", "list", "plan", "run"):
+    for module in ("build", "doctor", "host", "list", "plan", "run", "verify"):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
     monkeypatch.setattr("envkit.cli.doctor.probe_network", lambda _: machine.network)
-    for module in ("build", "instances", "plan", "run"):
+    for module in ("build", "instances", "plan", "run", "verify"):
         monkeypatch.setattr(f"envkit.cli.{module}.backends", machine.backends)
     return machine
 
