@@ -51,7 +51,7 @@ def with_toolkit(environment: MatrixEnvironment) -> MatrixEnvironment:
         reason="invented",
         source="invented",
     )
-    cache = Cache(env="DEMO_COMPILED", default="~/.cache/demo-compiled", per_lock=True)
+    cache = Cache(env="DEMO_COMPILED", default="~/.cache/demo-compiled", per_lock=True, locks="*/lock")
     caches = {**environment.framework.caches, "compiled": cache}
     return replace(
         environment,

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envkit.apps.ports import claim_port
@@ -17,7 +18,6 @@ from envkit.render.context import CONTAINER_WORKSPACE, cache_part, cache_target,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from envkit.backends.base import Backend, Recipe
     from envkit.host.facts import Gpu
@@ -103,6 +103,11 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         for name, cache in framework.caches.items()
     }
     seen = {name: cache_target(name) if backend.isolated else str(folder) for name, folder in caches.items()}
+    parts = {
+        name: cache_part(cache, environment, recipe.lock.sha256, isolated=backend.isolated)
+        for name, cache in framework.caches.items()
+    }
+    in_use = any(each.environment == environment.name and each.status == "running" for each in running)
     mounts = [
         Mount(request.workspace, CONTAINER_WORKSPACE),
         *(Mount(caches[name], seen[name]) for name in caches),
@@ -122,10 +127,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
         **(split_proxies()[0] if backend.isolated else {}),
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
-        **{
-            cache.env: seen[name] + cache_part(cache, environment, recipe.lock.sha256, isolated=backend.isolated)
-            for name, cache in framework.caches.items()
-        },
+        **{cache.env: seen[name] + parts[name] for name, cache in framework.caches.items()},
         **(listen_env(app, inside, bind) if inside else {}),
         **(
             {}
@@ -146,6 +148,12 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         env=env,
         secrets=handed,
         mounts=tuple(mounts),
+        stale_locks=tuple(
+            lock
+            for name, cache in framework.caches.items()
+            if cache.locks and not in_use
+            for lock in sorted(Path(f"{caches[name]}{parts[name]}").glob(cache.locks))
+        ),
         port=port,
         container_port=inside,
         address=address,

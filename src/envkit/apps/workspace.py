@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]:
     """The files that were put into the workspace: demo data, into folders that were missing or empty.
 
-    A folder that holds anything is the user's, and is left as it is. Cache folders are made too.
+    A folder that holds anything is the user's, and is left as it is. Cache folders are made too, and locks that nobody
+    holds go from them.
     """
     workspace = launch.mounts[0].source
     framework = environment.framework
@@ -32,6 +33,8 @@ def open_workspace(launch: Launch, environment: MatrixEnvironment) -> list[Path]
         owner = workspace.stat()
         for mount in launch.mounts:
             _make_folder(mount.source, workspace)
+        for lock in launch.stale_locks:
+            lock.unlink(missing_ok=True)
         for name in framework.workspace:
             folder = workspace / name
             if (seeds / name).is_dir() and not (folder.exists() and any(folder.iterdir())):

@@ -87,6 +87,8 @@ class Launch:
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables that are handed to the app and written down nowhere."""
     mounts: tuple[Mount, ...] = ()
+    stale_locks: tuple[Path, ...] = ()
+    """Files on the host that a compilation which was killed has left; nothing that runs holds them."""
     port: int | None = None
     """On the host."""
     container_port: int | None = None

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -122,7 +123,7 @@ class Matrix:
         return MatrixEnvironment(
             name=name,
             entry=entry,
-            framework=self.frameworks[entry.framework],
+            framework=self._with_caches(self.frameworks[entry.framework], stack),
             stack=stack,
             variant=self.file.variants[stack.variant],
             base=cast(BaseImage, self.file.base_image),  # _check_agreement saw to it
@@ -132,6 +133,10 @@ class Matrix:
             home=self.homes[name],
             framework_home=self.homes[entry.framework],
         )
+
+    def _with_caches(self, framework: Framework, stack: TorchStack) -> Framework:
+        caches = {**framework.caches, **(self.file.torch_caches if stack.torch else {})}
+        return msgspec.structs.replace(framework, caches=caches)
 
     def unavailable(self, framework: str | None = None) -> dict[str, Unavailable]:
         """What there is not: of one framework its environments, else the frameworks that are missing altogether."""

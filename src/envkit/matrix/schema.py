@@ -237,6 +237,8 @@ class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
     torch_stacks: dict[Name, TorchStack] = field(default_factory=dict)
     compiled: dict[Name, Compiled] = field(default_factory=dict)
     """By distribution: for every environment whose lock has it."""
+    torch_caches: dict[Name, Cache] = field(default_factory=dict)
+    """The caches of torch itself and its companions, which every framework on a torch has beside its own."""
     environments: dict[Name, Environment] = field(default_factory=dict)
     unavailable: dict[Name, Unavailable] = field(default_factory=dict)
     """By the name of a framework or an environment: what there is not, and why."""
@@ -315,6 +317,8 @@ class Cache(Struct, frozen=True, forbid_unknown_fields=True):
     """Used when it exists on the host already; else the folder lives under ENVKIT_HOME."""
     per_lock: bool = False
     """Holds compiled code: each lock has a folder of its own in it, and a venv another one than an image."""
+    locks: Text | None = None
+    """A pattern of files in it that a compilation which was killed leaves, and that later ones wait for without end."""
 
 
 class CapabilityFloor(Struct, frozen=True, forbid_unknown_fields=True):

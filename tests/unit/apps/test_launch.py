@@ -168,6 +168,24 @@ def test_compiled_code_has_a_folder_for_its_lock_and_its_backend(
     assert launch.mounts[2] == Mount(folder, "/cache/compiled" if docker else str(folder))
 
 
+@pytest.mark.parametrize(("running", "expected"), [(False, 1), (True, 0)])
+def test_a_lock_that_a_killed_compilation_left_is_stale_unless_the_environment_runs(
+    plan: Plan, recipe: Recipe, tmp_path: Path, running: bool, expected: int
+) -> None:
+    environment = with_toolkit(recipe.environment)
+    lock = demo_lock(environment)
+    left = tmp_path / f"home/envkit/cache/compiled/demo-cu130-{lock.sha256[:12]}-image/adam/lock"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    backend = FakeBackend(page=None)
+    if running:
+        backend.start(plan("page", backend))
+
+    launch = plan("train", backend, recipe=replace(recipe, environment=environment, lock=lock))
+
+    assert launch.stale_locks == (left,) * expected
+
+
 def test_volumes_of_the_user(plan: Plan, tmp_path: Path) -> None:
     volume = (tmp_path, "/models")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,16 @@ def test_cache_folders_are_made_too(tmp_path: Path, launch: Launch) -> None:
     open_workspace(launch, launch.environment)
 
     assert (tmp_path / "home/envkit/cache/hub").is_dir()
+
+
+def test_a_stale_lock_is_taken_away(tmp_path: Path, launch: Launch) -> None:
+    stale, held = tmp_path / "stale", tmp_path / "held"
+    stale.touch()
+    held.touch()
+
+    open_workspace(replace(launch, stale_locks=(stale, tmp_path / "gone by now")), launch.environment)
+
+    assert (stale.exists(), held.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("at", ["", "data"])

@@ -180,6 +180,8 @@ torch_stacks:
       source: invented
 compiled:
   six: {env: {ARCH: "{capabilities}"}, build_with: [numpy], reason: invented, source: invented}
+torch_caches:
+  extensions: {env: EXTENSIONS, default: ~/.cache/extensions, per_lock: true, locks: "*/lock"}
 """
 
 
@@ -191,6 +193,13 @@ def test_a_toolkit_belongs_to_every_environment_of_its_stack(share: Path, tmp_pa
     assert environment.links == {"nvidia/lib64": "lib"}
     assert environment.toolkit_env("/v") == {"CUDA_HOME": "/v/lib/python3.11/site-packages/nvidia"}
     assert environment.compiled_env("six", "/v") == {"ARCH": "9.0"}
+
+
+def test_what_runs_on_a_torch_has_its_caches_beside_its_own(share: Path, tmp_path: Path) -> None:
+    matrix = load_matrix(write(tmp_path / "mine.yaml", TOOLKIT))
+
+    assert list(matrix.environment("demo-cu130").framework.caches) == ["hub", "extensions"]
+    assert list(matrix.environment("demo-cpu").framework.caches) == ["hub"]
 
 
 def test_without_a_toolkit_nothing_is_linked_or_compiled(share: Path, tmp_path: Path) -> None:
