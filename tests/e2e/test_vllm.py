@@ -42,6 +42,7 @@ def test_its_api_answers_a_chat_to_whoever_has_the_key(machine: Machine) -> None
     with machine.server("serve", "models/tiny", *TINY) as url:
         with pytest.raises(HTTPError) as refused:
             fetch(f"{url}/v1/chat/completions", QUESTION)
+        refused.value.close()
         asked = urllib.request.Request(
             f"{url}/v1/chat/completions",
             data=json.dumps(QUESTION).encode(),
