@@ -65,7 +65,7 @@ class Machine:
         finally:
             self.cli("stop", name)
 
-    def prepare(self) -> None:
+    def prepare(self, *, heads: int = 4) -> None:
         """Puts a tiny model, made by the environment's own Python, and this framework's files into the workspace."""
         for folder in ("config", "data", "models"):
             (self.workspace / folder).mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Machine:
         owner = self.workspace.stat()
         for folder in ("config", "data", "models"):
             os.chown(self.workspace / folder, owner.st_uid, owner.st_gid)
-        program = ["models/make_model.py", "models/tiny"]
+        program = ["models/make_model.py", "models/tiny", str(heads)]
         environment = load_matrix().environment(self.environment)
         if self.backend == "docker":
             user = f"{owner.st_uid}:{owner.st_gid}"

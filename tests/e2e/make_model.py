@@ -1,4 +1,6 @@
-"""Makes a Qwen2 model of 111k random parameters with a tokenizer of its own: python make_model.py FOLDER
+"""Makes a Qwen2 model of 111k random parameters with a tokenizer of its own: python make_model.py FOLDER [HEADS]
+
+Its 64 dimensions are divided among HEADS attention heads, 4 by default.
 
 It runs in the environment that is under test, and needs no network.
 """
@@ -10,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 folder = sys.argv[1]
+heads = int(sys.argv[2]) if sys.argv[2:] else 4
 special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 tokenizer = Tokenizer(models.BPE())
 tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -30,8 +33,8 @@ model = Qwen2ForCausalLM(
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=(heads + 1) // 2,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.token_to_id(special[0]),

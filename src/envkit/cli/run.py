@@ -95,9 +95,10 @@ def run_command(
     `--` goes to the app: envkit run llamafactory train -- config/demo_sft_lora.yaml
     """
     matrix = load_matrix(overlay)
-    spec = named(app, matrix.framework(framework).apps, f"app of {framework}")
+    named(app, matrix.framework(framework).apps, f"app of {framework}")
     facts, device = with_gpus(probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
+    spec = plan.environment.app(app)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
     recipe = Recipe(

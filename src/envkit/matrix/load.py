@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from envkit.errors import MatrixError, UsageError
 from envkit.matrix.schema import (
+    App,
     BaseImage,
     Compiled,
     Environment,
@@ -62,6 +63,25 @@ class MatrixEnvironment:
     def package(self) -> str:
         """The distribution whose version is the framework's."""
         return self.entry.package or self.framework.package
+
+    @cached_property
+    def apps(self) -> dict[str, App]:
+        """What the environment can run: the framework's apps, with the environment's own commands."""
+        own = self.entry.apps
+        changed = {
+            name: msgspec.structs.replace(self.framework.apps[name], argv=each.argv, help=each.help)
+            for name, each in own.items()
+        }
+        return {name: app for name, app in {**self.framework.apps, **changed}.items() if app.argv}
+
+    def app(self, name: str) -> App:
+        """The app of that name; raises `UsageError` with the nearest names, or why this environment cannot run it."""
+        if name not in self.apps and name in self.entry.apps:
+            raise UsageError(
+                f"{self.name} cannot run {name}: {self.entry.apps[name].reason}",
+                hint=f"it can run: {', '.join(self.apps)}",
+            )
+        return named(name, self.apps, f"app of {self.framework.name}")
 
     @property
     def links(self) -> dict[str, str]:
@@ -245,8 +265,9 @@ def _check_agreement(file: MatrixFile, frameworks: dict[str, Framework], source:
     for number, text in enumerate(file.build_requires):
         if not _is_exact(text):
             source.fault(("build_requires", str(number)), f"not an exact pin (`name==version`): {text!r}")
-    for name in file.environments:
+    for name, entry in file.environments.items():
         _check_environment(name, file, frameworks, source)
+        _check_commands(name, entry, frameworks, source)
     for name in file.unavailable:
         if name in file.environments or name in frameworks:
             source.fault(("unavailable", name), "there is one of that name")
@@ -312,6 +333,13 @@ def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framew
         source.fault((*at, "stack"), f"unknown torch stack: {entry.stack}")
     elif not (name.startswith(f"{entry.framework}-") and name.endswith(f"-{stack.variant}")):
         source.fault(at, f"the name must be `{entry.framework}-…` and end with its variant `-{stack.variant}`")
+
+
+def _check_commands(name: str, entry: Environment, frameworks: dict[str, Framework], source: Source) -> None:
+    framework = frameworks.get(entry.framework)
+    for app in entry.apps:
+        if framework and app not in framework.apps:
+            source.fault(("environments", name, "apps", app), f"{entry.framework} has no such app")
 
 
 def _is_requirement(text: str) -> bool:

@@ -150,6 +150,17 @@ class Kernels(Struct, frozen=True, forbid_unknown_fields=True):
     ptx: Capability | None = None
 
 
+class OwnCommand(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one environment runs an app whose usual command does not work in it."""
+
+    reason: Text
+    source: Text
+    argv: list[Text] = field(default_factory=list)
+    """In place of the app's; empty: the environment cannot run this app."""
+    help: list[Text] | None = None
+    """As the app's own."""
+
+
 class Unavailable(Struct, frozen=True, forbid_unknown_fields=True):
     """A framework, or an environment of one, that cannot be made to work now."""
 
@@ -185,6 +196,8 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     """What replaces a package's own word on a dependency, where that word is wrong or cannot be met."""
     package: Name | None = None
     """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
+    apps: dict[Name, OwnCommand] = field(default_factory=dict)
+    """Where a command in framework.yaml does not hold: by app, this environment's own."""
     kernels: Kernels | None = None
     """Absent: it runs wherever its torch does."""
     attention: Attention | None = None

@@ -80,7 +80,7 @@ class ComposeContext:
 def dockerfile_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, Any]:
     """The values for an environment's Dockerfile."""
     framework, base = environment.framework, environment.base
-    apps = framework.apps.values()
+    apps = environment.apps.values()
     return asdict(
         DockerfileContext(
             environment=environment.name,
@@ -127,7 +127,7 @@ def compose_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, Any
                 },
             },
             pass_env=[*framework.pass_env, *framework.secrets],
-            servers=[_server(name, app) for name, app in framework.apps.items() if app.port],
+            servers=[_server(name, app) for name, app in environment.apps.items() if app.port],
             caches=[{"name": name, "target": cache_target(name)} for name in framework.caches],
         )
     )

@@ -253,6 +253,13 @@ def test_a_feature_of_a_framework_must_be_known(share: Path) -> None:
     assert faults() == [f"{file}:{line}: features.1: unknown feature: fp4: add it under `features` in envmatrix.yaml"]
 
 
+def test_a_command_of_an_environment_must_be_that_of_an_app(share: Path) -> None:
+    text = "require: [iniconfig==2.0.0]"
+    line = edit(share / "envmatrix.yaml", text, f"{text}\n    apps: {{paint: {{reason: invented, source: invented}}}}")
+
+    assert faults() == [f"{share}/envmatrix.yaml:{line + 1}: environments.demo-cu124.apps.paint: demo has no such app"]
+
+
 def test_a_matrix_without_a_base_image_says_so(share: Path) -> None:
     file = share / "envmatrix.yaml"
     head, tail = file.read_text().split("base_image:")
@@ -325,6 +332,34 @@ def test_a_version_in_an_environment_s_name_is_not_repeated_in_its_image(share: 
 
     assert environment.label == "2.0.0-cu130"
     assert environment.image == "envkit/demo:2.0.0-cu130"
+
+
+def test_an_environment_has_the_framework_s_apps_and_its_own_commands(share: Path) -> None:
+    text = "require: [iniconfig==2.0.0]"
+    own = "{api: {argv: [python, -m, api, --model], help: [], reason: it has no demo-cli, source: invented}}"
+    edit(share / "envmatrix.yaml", text, f"{text}\n    apps: {own}")
+    matrix = load_matrix()
+    usual, changed = matrix.environment("demo-cu130"), matrix.environment("demo-cu124")
+
+    assert usual.apps == usual.framework.apps
+    assert list(changed.apps) == ["page", "api", "train", "talk"]
+    assert changed.app("api").argv == ["python", "-m", "api", "--model"]
+    assert changed.app("api").help == []
+    assert changed.app("api").auth == usual.app("api").auth
+    assert changed.app("train") == usual.app("train")
+
+
+def test_what_an_environment_cannot_run_is_refused_with_the_reason(share: Path) -> None:
+    text = "require: [iniconfig==2.0.0]"
+    edit(share / "envmatrix.yaml", text, f"{text}\n    apps: {{api: {{reason: it has no demo-cli, source: invented}}}}")
+    environment = load_matrix().environment("demo-cu124")
+
+    assert list(environment.apps) == ["page", "train", "talk"]
+    with pytest.raises(UsageError, match=r"^demo-cu124 cannot run api: it has no demo-cli$") as caught:
+        environment.app("api")
+    assert caught.value.hint == "it can run: page, train, talk"
+    with pytest.raises(UsageError, match=r"^unknown app of demo: apo$"):
+        environment.app("apo")
 
 
 def test_the_least_driver_is_that_of_the_cuda_major_version(share: Path) -> None:
