@@ -21,6 +21,13 @@ Option = Annotated[str, Meta(pattern=r"^--?[a-z][a-z0-9_-]*$", description="an o
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=1, description="a number of MiB")]
 Seconds = Annotated[int, Meta(ge=1, description="a number of seconds")]
+BuildSetting = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/$+-]+$",
+        description="a build backend's setting, such as `cmake.define.GGML_NATIVE=OFF`",
+    ),
+]
 UrlPath = Annotated[str, Meta(pattern=r"^/", description="a path that begins with `/`")]
 Url = Annotated[
     str,
@@ -138,6 +145,10 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     constrain: list[Constraint] = field(default_factory=list)
     override: list[Constraint] = field(default_factory=list)
     """What replaces a package's own word on a dependency, where that word is wrong or cannot be met."""
+    build_requires: list[Text] = field(default_factory=list)
+    """What builds its source distributions, beside what builds everybody's; pinned, and not part of it."""
+    build_settings: dict[Name, list[BuildSetting]] = field(default_factory=dict)
+    """By package: what its build backend is told, so that what is built runs elsewhere too."""
     package: Name | None = None
     """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
     kernels: Kernels | None = None

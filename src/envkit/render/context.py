@@ -36,6 +36,8 @@ class DockerfileContext:
     cache_folders: list[str]
     """Made in the image, so that a volume mounted there belongs to everybody."""
     lock_sha256: str
+    build_options: list[str]
+    """How the lock's source distributions are built."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def dockerfile_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, 
             command=next(app.argv for app in apps),
             cache_folders=list(map(cache_target, framework.caches)),
             lock_sha256=lock.sha256,
+            build_options=environment.build_options,
         )
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from envkit.backends.base import Recipe, Silent
@@ -86,6 +87,14 @@ def test_an_environment_is_installed_from_its_lock_with_hashes(
         ["pip", "sync", "--python", staging, "--require-hashes",
          "--build-constraints", f"{staging}/build.lock", f"{staging}/requirements.lock"],
     ]  # fmt: skip
+
+
+def test_a_source_distribution_is_built_as_the_matrix_says(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    entry = msgspec.structs.replace(recipe.environment.entry, build_settings={"six": ["a.b=OFF", "c=$ORIGIN:1"]})
+
+    VenvBackend(home).make(replace(recipe, environment=replace(recipe.environment, entry=entry)), Silent())
+
+    assert uv.calls[1][-3:-1] == ["--config-settings-package=six:a.b=OFF", "--config-settings-package=six:c=$ORIGIN:1"]
 
 
 def test_another_lock_is_another_environment(recipe: Recipe, uv: FakeUv, home: Path) -> None:

@@ -38,6 +38,7 @@ def test_the_values_of_a_dockerfile(environment: MatrixEnvironment) -> None:
         "command": ["demo-cli", "page"],
         "cache_folders": ["/cache/hub"],
         "lock_sha256": lock.sha256,
+        "build_options": [],
     }
 
 
