@@ -67,27 +67,28 @@ class Machine:
 
     def prepare(self, *, heads: int = 4) -> None:
         """Puts a tiny model, made by the environment's own Python, and this framework's files into the workspace."""
+        said = self.make("make_model.py", "models/tiny", str(heads))
+        size = next(int(line) for line in said.splitlines() if line.isdigit())
+        assert 90_000 < size < 130_000
+
+    def make(self, program: str, target: str, *more: str) -> str:
+        """What a program of these tests says that makes a model; this framework's files are in the workspace then."""
         for folder in ("config", "data", "models"):
             (self.workspace / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / "make_model.py", self.workspace / "models")
+        shutil.copy(HERE / program, self.workspace / "models")
         for file in (HERE / self.framework).glob("*/*"):
             shutil.copy(file, self.workspace / file.parent.name)
         owner = self.workspace.stat()
         for folder in ("config", "data", "models"):
             os.chown(self.workspace / folder, owner.st_uid, owner.st_gid)
-        program = ["models/make_model.py", "models/tiny", str(heads)]
+        command = [f"models/{program}", target, *more]
         environment = load_matrix().environment(self.environment)
         if self.backend == "docker":
             user = f"{owner.st_uid}:{owner.st_gid}"
             mount = f"{self.workspace}:/workspace"
-            said = docker("run", "--rm", "--user", user, "--volume", mount, environment.image, "python", *program)
-        else:
-            python = VenvBackend().folder(environment, read_lock(environment).sha256) / "bin/python"
-            said = subprocess.run(
-                [python, *program], cwd=self.workspace, capture_output=True, text=True, check=True
-            ).stdout
-        size = next(int(line) for line in said.splitlines() if line.isdigit())
-        assert 90_000 < size < 130_000
+            return docker("run", "--rm", "--user", user, "--volume", mount, environment.image, "python", *command)
+        python = VenvBackend().folder(environment, read_lock(environment).sha256) / "bin/python"
+        return subprocess.run([python, *command], cwd=self.workspace, capture_output=True, text=True, check=True).stdout
 
 
 def name_of(app: str) -> str:

@@ -21,8 +21,8 @@ def test_a_variant_is_named_after_its_cuda(shipped: Matrix) -> None:
 
 def test_a_stack_is_named_after_its_torch_and_variant(shipped: Matrix) -> None:
     for name, stack in shipped.file.torch_stacks.items():
-        major, minor = (stack.torch or "0.0").split(".")[:2]
-        assert name == f"torch-{major}.{minor}-{stack.variant}"
+        torch = f"torch-{'.'.join(stack.torch.split('.')[:2])}" if stack.torch else "no-torch"
+        assert name == f"{torch}-{stack.variant}"
 
 
 def test_capabilities_are_in_order_and_there_once(shipped: Matrix) -> None:

@@ -286,6 +286,7 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
         "--require-hashes",
         "--build-constraints",
         str(build),
+        *recipe.environment.build_options,
         str(lock),
     ]
     if progress.terminal:

@@ -126,6 +126,8 @@ def inputs_hash(environment: MatrixEnvironment) -> str:
     }
     if environment.entry.override:
         inputs["overrides"] = sorted(each.requirement for each in environment.entry.override)
+    if environment.build_options:
+        inputs["build-options"] = environment.build_options
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

@@ -106,6 +106,14 @@ class MatrixEnvironment:
         return value.replace("{site_packages}", self.site_packages(venv)).replace("{capabilities}", capabilities)
 
     @property
+    def build_options(self) -> list[str]:
+        """What uv is told of its source distributions: options of `uv pip sync`."""
+        settings = self.entry.build_settings.items()
+        return [
+            f"--config-settings-package={package}:{each}" for package, values in sorted(settings) for each in values
+        ]
+
+    @property
     def label(self) -> str:
         """What tells this environment from the framework's others: its name without the framework."""
         return self.name.removeprefix(f"{self.framework.name}-")
@@ -148,8 +156,8 @@ class Matrix:
             variant=self.file.variants[stack.variant],
             base=cast(BaseImage, self.file.base_image),  # _check_agreement saw to it
             torch_layer=tuple(self.file.torch_layer),
-            build_requires=tuple(self.file.build_requires),
             compiled=self.file.compiled if stack.toolkit else {},
+            build_requires=(*self.file.build_requires, *entry.build_requires),
             home=self.homes[name],
             framework_home=self.homes[entry.framework],
         )
@@ -309,17 +317,22 @@ def _check_stack(name: str, file: MatrixFile, source: Source) -> None:
             )
 
 
-def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:
-    entry = file.environments[name]
-    at = ("environments", name)
-    framework, stack = frameworks.get(entry.framework), file.torch_stacks.get(entry.stack)
-    for number, text in enumerate(entry.require):
-        if not _is_exact(text):
-            source.fault((*at, "require", str(number)), f"not an exact pin (`name==version`): {text!r}")
+def _check_requirements(entry: Environment, at: tuple[str, ...], source: Source) -> None:
+    for key in ("require", "build_requires"):
+        for number, text in enumerate(getattr(entry, key)):
+            if not _is_exact(text):
+                source.fault((*at, key, str(number)), f"not an exact pin (`name==version`): {text!r}")
     for key in ("constrain", "override"):
         for number, constraint in enumerate(getattr(entry, key)):
             if not _is_requirement(constraint.requirement):
                 source.fault((*at, key, str(number), "requirement"), f"not a requirement: {constraint.requirement!r}")
+
+
+def _check_environment(name: str, file: MatrixFile, frameworks: dict[str, Framework], source: Source) -> None:
+    entry = file.environments[name]
+    at = ("environments", name)
+    framework, stack = frameworks.get(entry.framework), file.torch_stacks.get(entry.stack)
+    _check_requirements(entry, at, source)
     if framework is None:
         source.fault(
             (*at, "framework"),

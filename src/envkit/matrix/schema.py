@@ -35,6 +35,13 @@ Value = Annotated[
         description="a value without quotes; `{site_packages}` and `{capabilities}` may stand in it",
     ),
 ]
+BuildSetting = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/$+-]+$",
+        description="a build backend's setting, such as `cmake.define.GGML_NATIVE=OFF`",
+    ),
+]
 UrlPath = Annotated[str, Meta(pattern=r"^/", description="a path that begins with `/`")]
 Url = Annotated[
     str,
@@ -194,6 +201,10 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     constrain: list[Constraint] = field(default_factory=list)
     override: list[Constraint] = field(default_factory=list)
     """What replaces a package's own word on a dependency, where that word is wrong or cannot be met."""
+    build_requires: list[Text] = field(default_factory=list)
+    """What builds its source distributions, beside what builds everybody's; pinned, and not part of it."""
+    build_settings: dict[Name, list[BuildSetting]] = field(default_factory=dict)
+    """By package: what its build backend is told, so that what is built runs elsewhere too."""
     package: Name | None = None
     """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
     apps: dict[Name, OwnCommand] = field(default_factory=dict)

@@ -44,6 +44,8 @@ class DockerfileContext:
     """With which programs find the toolkit."""
     compiled: dict[str, dict[str, str]]
     """The packages that are compiled beforehand, each with what its build is told."""
+    build_options: list[str]
+    """How the lock's source distributions are built."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def dockerfile_context(environment: MatrixEnvironment, lock: Lock) -> dict[str, 
                 for name in environment.compiled
                 if name in lock.packages
             },
+            build_options=environment.build_options,
         )
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from envkit.backends.base import Launch, Recipe, Silent
@@ -133,6 +134,14 @@ def test_apps_find_the_environment_s_toolkit_and_not_the_machine_s(
 
     folder = backend.folder(environment, recipe.lock.sha256)
     assert [each["CUDA_HOME"] for each in started] == [f"{folder}/lib/python3.11/site-packages/nvidia", "/mine"]
+
+
+def test_a_source_distribution_is_built_as_the_matrix_says(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    entry = msgspec.structs.replace(recipe.environment.entry, build_settings={"six": ["a.b=OFF", "c=$ORIGIN:1"]})
+
+    VenvBackend(home).make(replace(recipe, environment=replace(recipe.environment, entry=entry)), Silent())
+
+    assert uv.calls[1][-3:-1] == ["--config-settings-package=six:a.b=OFF", "--config-settings-package=six:c=$ORIGIN:1"]
 
 
 def test_another_lock_is_another_environment(recipe: Recipe, uv: FakeUv, home: Path) -> None:

@@ -242,6 +242,7 @@ def test_everything_that_decides_a_lock_is_part_of_its_inputs(environment: Matri
         replace(environment, stack=_with(stack, torchaudio="2.10.0")),
         replace(environment, base=_with(base, glibc="2.28")),
         replace(environment, build_requires=("uv==0.13.8",)),
+        replace(environment, entry=_with(entry, build_settings={"six": ["cmake.define.NATIVE=OFF"]})),
     ]
 
     assert len({inputs_hash(each) for each in changes}) == len(changes)

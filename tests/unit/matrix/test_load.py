@@ -324,6 +324,41 @@ def test_an_environment_knows_what_the_matrix_says_of_it(share: Path) -> None:
     assert environment.torch_layer == ("torch", "torchvision", "torchaudio", "triton", "nvidia-*")
 
 
+def test_what_builds_an_environment_s_source_distributions_stands_beside_what_builds_all(
+    share: Path, tmp_path: Path
+) -> None:
+    text = """\
+environments:
+  demo-cu130:
+    framework: demo
+    stack: new
+    python: "3.11"
+    require: [iniconfig==2.1.0]
+    build_requires: [cmake==4.4.4]
+    build_settings: {iniconfig: [cmake.define.GGML_NATIVE=OFF]}
+"""
+    environment = load_matrix(write(tmp_path / "mine.yaml", text)).environment("demo-cu130")
+
+    assert environment.build_requires == ("uv==0.13.8", "wheel==0.46.1", "cmake==4.4.4")
+    assert environment.build_options == ["--config-settings-package=iniconfig:cmake.define.GGML_NATIVE=OFF"]
+
+
+def test_a_build_setting_is_one_word_of_the_shell(share: Path, tmp_path: Path) -> None:
+    text = """\
+environments:
+  demo-cu130:
+    framework: demo
+    stack: new
+    python: "3.11"
+    require: [iniconfig==2.1.0]
+    build_settings: {iniconfig: ["a=b; reboot"]}
+"""
+    file = write(tmp_path / "mine.yaml", text)
+
+    expected = "expected a build backend's setting, such as `cmake.define.GGML_NATIVE=OFF`, got 'a=b; reboot'"
+    assert faults(file) == [f"{file}:7: environments.demo-cu130.build_settings.iniconfig.0: {expected}"]
+
+
 def test_a_version_in_an_environment_s_name_is_not_repeated_in_its_image(share: Path, tmp_path: Path) -> None:
     text = (
         "environments: {demo-2.0.0-cu130: {framework: demo, stack: new, python: '3.11', require: [iniconfig==2.0.0]}}"

@@ -42,6 +42,7 @@ def test_the_values_of_a_dockerfile(environment: MatrixEnvironment) -> None:
         "links": {},
         "toolkit_env": {},
         "compiled": {},
+        "build_options": [],
     }
 
 

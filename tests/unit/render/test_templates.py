@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import yaml
 from jinja2 import UndefinedError
@@ -87,6 +89,19 @@ def test_the_same_torch_layer_is_the_same_text_for_every_framework_on_the_stack(
         return text[text.index("ARG BASE_IMAGE") : text.index("# Everything else in the lock")]
 
     assert upto_torch(demo) == upto_torch(solo)
+
+
+def test_how_a_source_distribution_is_built_is_one_word_of_the_shell(matrix: Matrix) -> None:
+    environment = matrix.environment("demo-cu130")
+    lock = demo_lock(environment)
+    entry = msgspec.structs.replace(environment.entry, build_settings={"six": ["path=$ORIGIN/../lib"]})
+
+    text = render_dockerfile(replace(environment, entry=entry), lock)
+
+    assert "        '--config-settings-package=six:path=$ORIGIN/../lib' \\\n" in text
+    assert text.replace("        '--config-settings-package=six:path=$ORIGIN/../lib' \\\n", "") == render_dockerfile(
+        environment, lock
+    )
 
 
 def test_compose_names_the_newest_environment(share: Path, matrix: Matrix) -> None:
