@@ -61,7 +61,7 @@ def _write_down(record: int, status: int) -> None:
     """In the record's own folder, whatever its name is now; where somebody removed it, nobody asks any more."""
     with suppress(FileNotFoundError):
         os.stat("launch.json", dir_fd=record)
-        with open(os.open(".exit", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=record), "w") as staging:
+        with os.fdopen(os.open(".exit", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=record), "w") as staging:
             staging.write(str(status))
         os.replace(".exit", "exit", src_dir_fd=record, dst_dir_fd=record)
 
