@@ -320,25 +320,28 @@ def test_two_instances_stand_side_by_side(stage: Stage) -> None:
     backend.remove(second.name, grace_seconds=1)
 
 
+def made_from(backend: Backend, recipe: Recipe) -> Made | None:
+    """What the backend holds for the recipe: an image by its tag; what is left of builds has none."""
+    names = (backend.key(recipe), recipe.environment.image)
+    return next((each for each in backend.environments() if each.name in names), None)
+
+
 @every
 def test_what_was_made_is_held_until_it_is_removed(stage: Stage) -> None:
     backend, recipe = stage.backend(), stage.recipe
     backend.make(recipe, Silent())
 
-    def held_here() -> list[Made]:
-        return [each for each in backend.environments() if each.environment == "tiny-cpu"]
-
-    (held,) = [each for each in held_here() if each.key == backend.key(recipe)]
-    assert held.used_by == ()
+    held = made_from(backend, recipe)
+    assert held is not None
+    assert (held.environment, held.key, held.used_by) == ("tiny-cpu", backend.key(recipe), ())
     assert held.folder or (held.size or 0) > 1_000_000
-    others = [each.name for each in held_here() if each != held]
     assert backend.key(Recipe(recipe.environment, replace(recipe.lock, body="six==1.17.0\n"))) != held.key
 
     backend.discard(held)
     backend.discard(held)
 
     assert not backend.has(recipe)
-    assert [each.name for each in held_here()] == others
+    assert made_from(backend, recipe) is None
     backend.make(recipe, Silent())
     assert backend.has(recipe)
 
@@ -352,7 +355,8 @@ def test_what_an_instance_uses_is_not_removed(stage: Stage, app: str) -> None:
     backend.start(launch)
     if app == "job":
         backend.wait(launch.name)
-    (held,) = [each for each in backend.environments() if each.key == backend.key(stage.recipe)]
+    held = made_from(backend, stage.recipe)
+    assert held is not None
 
     if app == "job" and not backend.isolated:
         assert held.used_by == ()

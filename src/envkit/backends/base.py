@@ -128,7 +128,7 @@ class Made:
     name: str
     """Its own, among what the backend holds: a folder's, an image's."""
     environment: str
-    """As the matrix named it when it was made."""
+    """As the matrix named it when it was made; empty where nobody knows."""
     key: str
     """What it was made from, as `Backend.key` has it; empty: it is of no use to anybody."""
     used_by: tuple[str, ...] = ()

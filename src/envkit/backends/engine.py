@@ -143,11 +143,14 @@ class ContainerBackend(ABC):
                 )
 
     def key(self, recipe: Recipe) -> str:
-        """The image's name and what it is built from."""
-        return f"{recipe.environment.image} {recipe_hash(recipe)}"
+        """The hash of all that it is built from, its name included."""
+        return recipe_hash(recipe)
 
     def environments(self) -> list[Made]:
-        """Every tag of ours, and the images that a newer build took the tag from; tags that a user gave are not ours."""
+        """Every tag of ours, and what has none: images that a newer build took it from, and podman's of build stages.
+
+        Tags that a user gave are not ours.
+        """
         made = [one for image in self._images() for one in _made(image)]
         return sorted(made, key=lambda each: each.name)
 
@@ -251,12 +254,15 @@ class ContainerBackend(ABC):
 def _made(image: Image) -> list[Made]:
     """An image under each of its names that is ours; one that somebody gave a name of his own stays under that."""
     ours = [tag for tag in image.tags if tag.startswith(IMAGES)]
-    environment, recipe = image.labels.get(f"{LABEL}environment", ""), image.labels.get(RECIPE_LABEL, "")
-    one = Made("", environment, "", tuple(f"container {name}" for name in image.containers), size=image.size)
-    if not image.tags:
-        return [replace(one, name=image.id.removeprefix("sha256:")[:12], frees=image.unshared)]
-    frees = image.unshared if len(image.tags) == 1 else None
-    return [replace(one, name=tag, key=f"{tag} {recipe}", frees=frees) for tag in ours]
+    made = Made(
+        name=image.id.removeprefix("sha256:")[:12],
+        environment=image.labels.get(f"{LABEL}environment", ""),
+        key=image.labels.get(RECIPE_LABEL, ""),
+        used_by=tuple(f"container {name}" for name in image.containers),
+        size=image.size,
+        frees=image.unshared if len(image.tags) < 2 else None,  # the image goes with its last tag
+    )
+    return [replace(made, name=tag) for tag in ours] if image.tags else [made]
 
 
 def labels_of(launch: Launch) -> dict[str, str]:

@@ -31,8 +31,10 @@ class Room:
     """By folder: what is in it."""
     freed: dict[Path, int]
     """By folder: what its disk gets back when it alone goes. A file with another name elsewhere stays."""
+    held_together: int
+    """In all of them: a file that is in two counts once."""
     freed_together: int
-    """The same, when all of them go."""
+    """What comes back when all of them go."""
 
 
 def measure(folders: Iterable[Path]) -> Room:
@@ -41,7 +43,7 @@ def measure(folders: Iterable[Path]) -> Room:
     freed: dict[Path, int] = {}
     everywhere: Counter[tuple[int, int]] = Counter()
     links: dict[tuple[int, int], tuple[int, int]] = {}
-    total = 0
+    alone = 0
     for folder in folders:
         here: Counter[tuple[int, int]] = Counter()
         held[folder] = freed[folder] = 0
@@ -56,11 +58,12 @@ def measure(folders: Iterable[Path]) -> Room:
                 held[folder] += size
             here[file] += 1
             links[file] = (entry.st_nlink, size)
-        total += freed[folder]
+        alone += freed[folder]
         freed[folder] += sum(links[file][1] for file, seen in here.items() if seen == links[file][0])
         everywhere.update(here)
-    total += sum(links[file][1] for file, seen in everywhere.items() if seen == links[file][0])
-    return Room(held, freed, total)
+    linked = sum(links[file][1] for file in everywhere)
+    freed_links = sum(links[file][1] for file, seen in everywhere.items() if seen == links[file][0])
+    return Room(held, freed, alone + linked, alone + freed_links)
 
 
 def discard(folder: Path) -> None:

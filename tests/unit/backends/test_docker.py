@@ -203,7 +203,7 @@ def holding(*images: dict[str, Any], refusal: Exception | None = None) -> tuple[
         api_version="1.45",
         timeout=120,
         get=get,
-        containers=lambda *, all: [{"ImageID": "sha256:aaaa", "Names": ["/envkit-demo-page"]}],
+        containers=lambda **_: [{"ImageID": "sha256:aaaa", "Names": ["/envkit-demo-page"]}],
     )
     backend.__dict__["_client"] = SimpleNamespace(api=api, images=SimpleNamespace(remove=remove))
     return backend, removed
@@ -227,23 +227,23 @@ def test_our_images_are_listed_by_their_tags_and_nobody_else_s() -> None:
     )
 
     assert backend.environments() == [
-        Made("bbbbbbbbbbbb", "demo-cu130", "", size=100, frees=60),
-        Made("cccc", "demo-cu130", "", size=100),
-        Made("envkit/demo:1.0-cpu", "demo-cu130", "envkit/demo:1.0-cpu ab12", size=100),
+        Made("bbbbbbbbbbbb", "demo-cu130", "ab12", size=100, frees=60),
+        Made("cccc", "demo-cu130", "ab12", size=100),
+        Made("envkit/demo:1.0-cpu", "demo-cu130", "ab12", size=100),
         Made(
             "envkit/demo:2.1.0-cu130",
             "demo-cu130",
-            "envkit/demo:2.1.0-cu130 ab12",
+            "ab12",
             ("container envkit-demo-page",),
             size=100,
             frees=60,
         ),
-        Made("envkit/demo:old-engine", "demo-cu130", "envkit/demo:old-engine ab12", size=100),
+        Made("envkit/demo:old-engine", "demo-cu130", "ab12", size=100),
     ]
 
 
 def test_the_key_of_an_image_is_that_of_its_recipe(recipe: Recipe) -> None:
-    key = f"envkit/demo:2.1.0-cu130 {recipe_hash(recipe)}"
+    key = recipe_hash(recipe)
 
     assert DockerBackend().key(recipe) == key
     assert DockerBackend().key(replace(recipe, base_image="other")) == key

@@ -199,11 +199,11 @@ def test_our_images_are_listed_by_their_tags(podman: Callable[..., Podman]) -> N
     made = podman(images=Completed(0, json.dumps(IMAGES), ""), ps=Completed(0, json.dumps(CONTAINERS), ""))
 
     assert PodmanBackend().environments() == [
-        Made("bbbbbbbbbbbb", "demo-cu130", "", ("container d0d0d0d0d0d0",), size=90),
+        Made("bbbbbbbbbbbb", "demo-cu130", "ab12", ("container d0d0d0d0d0d0",), size=90),
         Made(
             "envkit/demo:2.1.0-cu130",
             "demo-cu130",
-            "envkit/demo:2.1.0-cu130 ab12",
+            "ab12",
             ("container envkit-demo-page",),
             size=100,
         ),

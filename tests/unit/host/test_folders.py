@@ -59,6 +59,15 @@ def test_a_file_that_is_elsewhere_too_frees_nothing(folders: tuple[Path, Path, P
     assert sizes(cache, first, second) == ([2, 2, 3], [0, 1, 1], 4)
 
 
+def test_a_file_in_two_folders_counts_once(folders: tuple[Path, Path, Path]) -> None:
+    cache, first, second = folders
+
+    room = measure([cache, first, second])
+
+    assert sum(room.held.values()) - room.held_together == 3 * FILE
+    assert room.freed_together == room.held_together
+
+
 def test_what_is_not_there_has_no_size(tmp_path: Path) -> None:
     room = measure([tmp_path / "nothing"])
 
