@@ -462,5 +462,5 @@ def _install_hint(words: str) -> str:
     if "hash mismatch" in words.lower():
         return "what the package index serves is not what was locked: choose another index with `--mirror`"
     if _is_full(words):
-        return "make room, or set ENVKIT_HOME to a folder on a larger disk"
+        return "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk"
     return "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"

@@ -163,7 +163,7 @@ def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:
             1,
             f"no space left on the disk: {error.filename or 'see `df -h`'}",
             "",
-            "make room, or set ENVKIT_HOME to a larger disk",
+            "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a larger disk",
         )
     if isinstance(error, PermissionError):
         return (

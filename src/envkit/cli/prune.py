@@ -57,7 +57,7 @@ def prune_command(
     """Remove what envkit made and nothing uses any more.
 
     Venvs, images and compiled code of locks that no environment of the matrix has now, and what interrupted work left;
-    with names, all that there is of these ENVIRONMENTs. Models, workspaces, instances, and what a running instance uses
+    with names, all that there is of each ENVIRONMENT. Models, workspaces, instances, and what a running instance uses
     stay. What was made with `--matrix FILE` counts as needed with the same option alone.
     """
     if environments and everything:

@@ -211,7 +211,7 @@ def test_what_a_killed_install_left_is_swept_up(recipe: Recipe, uv: FakeUv, home
         ),
         (
             "error: No space left on device (os error 28)",
-            "make room, or set ENVKIT_HOME to a folder on a larger disk",
+            "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk",
         ),
         (
             "error: Failed to fetch",
