@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,10 +26,16 @@ def alone(cli: Cli) -> Cli:
     """The command line with a home, a matrix and caches of its own, and no engine: all of `prune` may be tried."""
     assert cli.matrix is not None
     shutil.copytree(cli.matrix.parent, cli.cwd / "matrix")
-    caches = {
-        name: str(cli.cwd / name) for name in ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    podman = cli.cwd / "bin/podman"
+    podman.parent.mkdir()
+    podman.write_text("#!/bin/sh\nexit 125\n")
+    podman.chmod(0o755)
+    torch_caches = ("TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+    env = {
+        "DOCKER_HOST": "unix:///nowhere/docker.sock",
+        "PATH": f"{podman.parent}{os.pathsep}{os.environ['PATH']}",
+        **{name: str(cli.cwd / name) for name in torch_caches},
     }
-    env = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PATH": str(Path(sys.executable).parent), **caches}
     return replace(cli, home=cli.cwd / "home", matrix=cli.cwd / "matrix/envmatrix.yaml", env=env)
 
 

@@ -120,6 +120,10 @@ class VenvBackend:
             guard.acquire(timeout=0)
         except Timeout:
             raise BackendError(f"{made.name} is being installed", hint="try again when that has ended") from None
+        except OSError as error:
+            raise BackendError(
+                f"{made.folder} cannot be removed: {error.strerror}", hint="`ls -ld` tells whose it is"
+            ) from error
         try:
             self._discard_unused(made.folder)
         finally:
@@ -366,7 +370,7 @@ def _is_held(guard: Path) -> bool:
     lock = FileLock(guard)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):  # another user's, perhaps
         return True
     lock.release()
     return False

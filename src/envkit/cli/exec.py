@@ -39,8 +39,12 @@ def become(name: str, argv: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would the program
     try:
-        if entry.workdir:
-            os.chdir(entry.workdir)
+        os.chdir(entry.workdir or ".")
+    except OSError as error:
+        raise UsageError(
+            f"the app's folder cannot be entered: {entry.workdir}: {error.strerror}", hint="it was moved or removed"
+        ) from error
+    try:
         os.execvpe(entry.argv[0], entry.argv, dict(os.environ if entry.env is None else entry.env))  # noqa: S606  # no shell
     except OSError as error:
         # As shells have it: 127 where there is no such program, 126 where it may not be run.

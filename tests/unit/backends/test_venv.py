@@ -437,6 +437,24 @@ def test_what_is_being_installed_is_not_removed(recipe: Recipe, uv: FakeUv, home
     assert backend.has(recipe)
 
 
+def test_what_another_user_made_stays(recipe: Recipe, uv: FakeUv, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+    (home / f"environments/.{made.name}.staging-1").mkdir()
+
+    def refused(self: FileLock, timeout: float) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+
+    assert backend.environments() == [made]
+    with pytest.raises(BackendError) as caught:
+        backend.discard(made)
+    assert caught.value.message == f"{made.folder} cannot be removed: Permission denied"
+    assert backend.has(recipe)
+
+
 @pytest.mark.parametrize("how", ["its variables", "its program"])
 def test_what_a_process_uses_is_not_removed(recipe: Recipe, uv: FakeUv, home: Path, processes: None, how: str) -> None:
     """A terminal app, a verification, a shell: there is no record of it."""

@@ -246,6 +246,20 @@ def test_a_program_that_is_not_there(
     assert (result.status, result.out, result.err) == (status, "", words)
 
 
+def test_a_folder_that_is_gone(envkit: Envkit, running: None, became: Became, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chdir(path: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("os.chdir", chdir)
+
+    result = envkit("exec", "first", "true")
+
+    assert (result.status, became.argv) == (2, ())
+    assert result.err == (
+        "error: the app's folder cannot be entered: /: No such file or directory\n\nhint: it was moved or removed\n"
+    )
+
+
 @pytest.mark.parametrize("argv", [[], ["--"]])
 def test_which_program_must_be_said(envkit: Envkit, running: None, argv: list[str]) -> None:
     result = envkit("exec", "first", *argv)
