@@ -192,7 +192,8 @@ def words(names: Iterable[str], sites: Iterable[str], libraries: Libraries) -> s
         if not left:
             break
         with _mapped(path) as data:
-            hits = [name for name, word in left.items() if _occurs(word, data)]
+            native = data[:4] == b"\x7fELF"
+            hits = [name for name, word in left.items() if _occurs(word, data) or (native and _is_inlined(word, data))]
         for name in hits:
             found.add(name)
             del left[name]
@@ -210,6 +211,18 @@ def _occurs(word: bytes, data: Any) -> bool:
         if not before and not after:
             return True
         at = data.find(word, at + 1)
+    return False
+
+
+def _is_inlined(word: bytes, data: Any) -> bool:
+    """Whether instructions hold it in pieces, as compilers store strings of up to 15 characters (`movabs`, x86-64)."""
+    rest = word[8:][-4:]
+    at = data.find(word[:8]) if 8 < len(word) < 16 else -1
+    while at >= 0:
+        moved = at > 1 and data[at - 2] in b"\x48\x49" and 0xB8 <= data[at - 1] <= 0xBF
+        if moved and data.find(rest, at + 8, at + 100) >= 0:
+            return True
+        at = data.find(word[:8], at + 1)
     return False
 
 
