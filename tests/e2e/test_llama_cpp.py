@@ -17,7 +17,7 @@ QUESTION = {"messages": [{"role": "user", "content": "say 1"}], "max_tokens": 8}
 
 
 @on(VENV, IMAGE)
-@pytest.mark.evidence("quantize")
+@pytest.mark.evidence("export")
 def test_a_model_gets_fewer_bits(machine: Machine) -> None:
     machine.run("inspect", "--help")  # makes the environment, and the workspace
     machine.make("make_gguf.py", "models/tiny.gguf")
