@@ -225,7 +225,8 @@ def test_the_driver_s_libraries_and_plugins_that_nobody_needs_are_no_fault(envir
 
 def test_a_module_for_another_python_is_not_looked_at(environment: Environment) -> None:
     environment.compile("demo/fast.cpython-27-x86_64-linux-gnu.so", MODULE % {"name": "fast"})
-    environment.install("demo", *environment.files())
+    environment.install("demo", *environment.files(), requires=("torch",))
+    environment.install("torch")
 
     assert environment.linking() == []
 

@@ -551,7 +551,7 @@ class Audit:
             owner = self.owner(each)
             beside = owner != "torch" and ("torch" in self.requires(owner) or _needs_torch(each))
             leaf = (owner, each.soname or os.path.basename(each.path)) not in needed
-            if owner != "torch" and (is_module(each) or (beside and leaf)):
+            if owner != "torch" and (is_module(each) or (beside and leaf and not is_another_s(each))):
                 self._load(each, torch if beside else plain)
         return list(self.findings.values())
 
@@ -632,6 +632,12 @@ def is_module(library: Library) -> bool:
     """Whether this Python imports it."""
     stem, _, rest = os.path.basename(library.path).partition(".")
     return f".{rest}" in EXTENSION_SUFFIXES and f"PyInit_{stem}".encode() in library.defined
+
+
+def is_another_s(library: Library) -> bool:
+    """Whether it is a module for another Python, which this one never loads."""
+    _, _, rest = os.path.basename(library.path).partition(".")
+    return rest.startswith("cpython-") and f".{rest}" not in EXTENSION_SUFFIXES
 
 
 def _needs_torch(library: Library) -> bool:
