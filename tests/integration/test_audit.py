@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,8 @@ class Environment:
 
     def seen(self, **questions: list[str]) -> Seen:
         """What the program says."""
-        asked = {"driver_libraries": ["libcuda.so.1"], "cuda_of": [], "families": [], "programs": [], "variables": []}
+        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ())
+        asked = {"driver_libraries": ["libcuda.so.1"], **silent}
         argv = [self.folder / "bin/python", "-I", "-S", "-c", program("probe"), json.dumps({**asked, **questions})]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -192,6 +194,21 @@ def test_what_a_package_that_is_asked_for_brings_counts_as_loaded(environment: E
     assert environment.linking() == [("fast", "missing", "liblender.so")]
 
 
+def test_what_torch_loads_at_its_import_is_there_for_those_who_need_torch(environment: Environment) -> None:
+    lender = environment.compile("nvidia/liblender.so.13", LENDER, "-Wl,-soname,liblender.so.13")
+    environment.compile("torch/libtorch.so", "int tensor(void) { return 3; }", "-Wl,-soname,libtorch.so")
+    environment.module("fast", str(lender))
+    environment.install("nvidia", "nvidia/liblender.so.13")
+    environment.install("torch", "torch/libtorch.so")
+    environment.install("demo", next(each for each in environment.files() if "demo" in each), requires=("torch",))
+    assert environment.linking() == [("fast", "missing", "liblender.so.13")]
+
+    assert environment.seen(torch_loads=["liblender.so.*"]).linking == ()
+
+    (environment.site / "demo-1.0.dist-info/METADATA").write_text("Name: demo\nVersion: 1.0\n\n")
+    assert len(environment.seen(torch_loads=["liblender.so.*"]).linking) == 1
+
+
 def test_the_driver_s_libraries_and_plugins_that_nobody_needs_are_no_fault(environment: Environment) -> None:
     stub = environment.compile("libcuda.so.1", "int cuInit(int flags) { return flags; }", "-Wl,-soname,libcuda.so.1")
     source = (MODULE % {"name": "gpu"}).replace("lent", "cuInit").replace("(void);", "(int);", 1)
@@ -208,7 +225,8 @@ def test_the_driver_s_libraries_and_plugins_that_nobody_needs_are_no_fault(envir
 
 def test_a_module_for_another_python_is_not_looked_at(environment: Environment) -> None:
     environment.compile("demo/fast.cpython-27-x86_64-linux-gnu.so", MODULE % {"name": "fast"})
-    environment.install("demo", *environment.files())
+    environment.install("demo", *environment.files(), requires=("torch",))
+    environment.install("torch")
 
     assert environment.linking() == []
 
@@ -264,6 +282,20 @@ def test_names_are_found_as_words_in_sources_and_libraries(environment: Environm
     asked = ["DEMO_PORT", "DEMO_HOST", "DEMO_KEY", "DEMO_NATIVE", "PYTHONUNBUFFERED"]
 
     assert environment.seen(variables=asked).words == ("DEMO_NATIVE", "DEMO_PORT", "PYTHONUNBUFFERED")
+
+
+def test_a_short_name_is_found_where_the_compiler_put_it_into_instructions(environment: Environment) -> None:
+    if platform.machine() != "x86_64":
+        skip("needs a processor whose instructions hold eight characters")
+    source = """
+    #include <stdlib.h>
+    #include <string.h>
+    char *endpoint(void) { char name[16]; memcpy(name, "DEMO_ENDPOINT", 14); return getenv(name); }
+    """
+    library = environment.compile("libdemo.so", source, "-O2")
+    assert b"DEMO_ENDPOINT" not in library.read_bytes()
+
+    assert environment.seen(variables=["DEMO_ENDPOINT", "DEMO_ENDSPURT"]).words == ("DEMO_ENDPOINT",)
 
 
 def test_programs_are_those_of_the_environment_and_of_the_path(environment: Environment) -> None:

@@ -37,7 +37,7 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
     recorded = time.monotonic()
     owners = {path: each.name for each in distributions for path in each.files}
     libraries = Libraries(sites, questions["driver_libraries"])
-    linked = Audit(libraries, distributions, owners).run()
+    linked = Audit(libraries, distributions, owners, questions["torch_loads"]).run()
     audited = time.monotonic()
     found = sorted(words(questions["variables"], sites, libraries))
     return {
@@ -192,7 +192,8 @@ def words(names: Iterable[str], sites: Iterable[str], libraries: Libraries) -> s
         if not left:
             break
         with _mapped(path) as data:
-            hits = [name for name, word in left.items() if _occurs(word, data)]
+            native = data[:4] == b"\x7fELF"
+            hits = [name for name, word in left.items() if _occurs(word, data) or (native and _is_inlined(word, data))]
         for name in hits:
             found.add(name)
             del left[name]
@@ -210,6 +211,18 @@ def _occurs(word: bytes, data: Any) -> bool:
         if not before and not after:
             return True
         at = data.find(word, at + 1)
+    return False
+
+
+def _is_inlined(word: bytes, data: Any) -> bool:
+    """Whether instructions hold it in pieces, as compilers store strings of up to 15 characters (`movabs`, x86-64)."""
+    rest = word[8:][-4:]
+    at = data.find(word[:8]) if 8 < len(word) < 16 else -1
+    while at >= 0:
+        moved = at > 1 and data[at - 2] in b"\x48\x49" and 0xB8 <= data[at - 1] <= 0xBF
+        if moved and data.find(rest, at + 8, at + 100) >= 0:
+            return True
+        at = data.find(word[:8], at + 1)
     return False
 
 
@@ -500,9 +513,16 @@ def _rpaths(library: Library, loader: dict[str, Library]) -> list[str]:
 class Audit:
     """Every library that Python would load, loaded on paper."""
 
-    def __init__(self, libraries: Libraries, distributions: list[Distribution], owners: dict[str, str]) -> None:
-        """`owners` are names of distributions by path."""
+    def __init__(
+        self,
+        libraries: Libraries,
+        distributions: list[Distribution],
+        owners: dict[str, str],
+        torch_loads: Iterable[str],
+    ) -> None:
+        """`owners` are names of distributions by path, `torch_loads` patterns of what torch loads at its import."""
         self.libraries = libraries
+        self.torch_loads = tuple(torch_loads)
         self.distributions = {each.name: each for each in distributions}
         self.owners = owners
         self.findings: dict[tuple[str, str, str], Finding] = {}
@@ -520,6 +540,9 @@ class Audit:
                 load = self._load(each, torch)
                 self._global += load.closure  # torch loads it for everybody (torch/__init__.py, RTLD_GLOBAL)
                 torch = load.names
+        for each in self.libraries.installed if ours else ():
+            if any(fnmatch.fnmatchcase(each.soname, pattern) for pattern in self.torch_loads):
+                torch = self._load(each, torch).names
         for each in ours:
             if is_module(each):
                 torch = self._load(each, torch).names
@@ -528,7 +551,7 @@ class Audit:
             owner = self.owner(each)
             beside = owner != "torch" and ("torch" in self.requires(owner) or _needs_torch(each))
             leaf = (owner, each.soname or os.path.basename(each.path)) not in needed
-            if owner != "torch" and (is_module(each) or (beside and leaf)):
+            if owner != "torch" and (is_module(each) or (beside and leaf and not is_another_s(each))):
                 self._load(each, torch if beside else plain)
         return list(self.findings.values())
 
@@ -609,6 +632,12 @@ def is_module(library: Library) -> bool:
     """Whether this Python imports it."""
     stem, _, rest = os.path.basename(library.path).partition(".")
     return f".{rest}" in EXTENSION_SUFFIXES and f"PyInit_{stem}".encode() in library.defined
+
+
+def is_another_s(library: Library) -> bool:
+    """Whether it is a module for another Python, which this one never loads."""
+    _, _, rest = os.path.basename(library.path).partition(".")
+    return rest.startswith("cpython-") and f".{rest}" not in EXTENSION_SUFFIXES
 
 
 def _needs_torch(library: Library) -> bool:
