@@ -75,7 +75,8 @@ class Environment:
 
     def seen(self, **questions: list[str]) -> Seen:
         """What the program says."""
-        asked = {"driver_libraries": ["libcuda.so.1"], "cuda_of": [], "families": [], "programs": [], "variables": []}
+        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ())
+        asked = {"driver_libraries": ["libcuda.so.1"], **silent}
         argv = [self.folder / "bin/python", "-I", "-S", "-c", program("probe"), json.dumps({**asked, **questions})]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -190,6 +191,21 @@ def test_what_a_package_that_is_asked_for_brings_counts_as_loaded(environment: E
     environment.install("stranger")
     (environment.site / "demo-1.0.dist-info/METADATA").write_text("Name: demo\nVersion: 1.0\nRequires-Dist: stranger\n")
     assert environment.linking() == [("fast", "missing", "liblender.so")]
+
+
+def test_what_torch_loads_at_its_import_is_there_for_those_who_need_torch(environment: Environment) -> None:
+    lender = environment.compile("nvidia/liblender.so.13", LENDER, "-Wl,-soname,liblender.so.13")
+    environment.compile("torch/libtorch.so", "int tensor(void) { return 3; }", "-Wl,-soname,libtorch.so")
+    environment.module("fast", str(lender))
+    environment.install("nvidia", "nvidia/liblender.so.13")
+    environment.install("torch", "torch/libtorch.so")
+    environment.install("demo", next(each for each in environment.files() if "demo" in each), requires=("torch",))
+    assert environment.linking() == [("fast", "missing", "liblender.so.13")]
+
+    assert environment.seen(torch_loads=["liblender.so.*"]).linking == ()
+
+    (environment.site / "demo-1.0.dist-info/METADATA").write_text("Name: demo\nVersion: 1.0\n\n")
+    assert len(environment.seen(torch_loads=["liblender.so.*"]).linking) == 1
 
 
 def test_the_driver_s_libraries_and_plugins_that_nobody_needs_are_no_fault(environment: Environment) -> None:

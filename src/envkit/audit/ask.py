@@ -36,6 +36,7 @@ def ask_probe(inside: Inside, framework: Framework, known: Known) -> Seen:
     """The environment, looked at."""
     questions = {
         "driver_libraries": known.driver_libraries.names,
+        "torch_loads": known.torch_loads.names,
         "cuda_of": known.built_for.packages,
         "families": [each.files for each in known.families.values()],
         "programs": sorted({app.argv[0] for app in framework.apps.values()}),

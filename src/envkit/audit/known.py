@@ -66,6 +66,7 @@ class Known(Struct, frozen=True, forbid_unknown_fields=True):
     """All of it."""
 
     driver_libraries: Names
+    torch_loads: Names
     built_for: BuiltFor
     cuda_major: CudaMajor
     same_version: tuple[BuiltFor, ...]

@@ -37,7 +37,7 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
     recorded = time.monotonic()
     owners = {path: each.name for each in distributions for path in each.files}
     libraries = Libraries(sites, questions["driver_libraries"])
-    linked = Audit(libraries, distributions, owners).run()
+    linked = Audit(libraries, distributions, owners, questions["torch_loads"]).run()
     audited = time.monotonic()
     found = sorted(words(questions["variables"], sites, libraries))
     return {
@@ -500,9 +500,16 @@ def _rpaths(library: Library, loader: dict[str, Library]) -> list[str]:
 class Audit:
     """Every library that Python would load, loaded on paper."""
 
-    def __init__(self, libraries: Libraries, distributions: list[Distribution], owners: dict[str, str]) -> None:
-        """`owners` are names of distributions by path."""
+    def __init__(
+        self,
+        libraries: Libraries,
+        distributions: list[Distribution],
+        owners: dict[str, str],
+        torch_loads: Iterable[str],
+    ) -> None:
+        """`owners` are names of distributions by path, `torch_loads` patterns of what torch loads at its import."""
         self.libraries = libraries
+        self.torch_loads = tuple(torch_loads)
         self.distributions = {each.name: each for each in distributions}
         self.owners = owners
         self.findings: dict[tuple[str, str, str], Finding] = {}
@@ -520,6 +527,9 @@ class Audit:
                 load = self._load(each, torch)
                 self._global += load.closure  # torch loads it for everybody (torch/__init__.py, RTLD_GLOBAL)
                 torch = load.names
+        for each in self.libraries.installed if ours else ():
+            if any(fnmatch.fnmatchcase(each.soname, pattern) for pattern in self.torch_loads):
+                torch = self._load(each, torch).names
         for each in ours:
             if is_module(each):
                 torch = self._load(each, torch).names
