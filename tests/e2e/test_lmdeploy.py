@@ -13,7 +13,7 @@ VENV = pytest.param(("venv", "lmdeploy-cu128"), id="venv-cu128", marks=pytest.ma
 
 
 @on(VENV)
-@pytest.mark.evidence("quantize")
+@pytest.mark.evidence("export")
 def test_a_model_gets_4_bits(machine: Machine) -> None:
     machine.run("env")  # makes the environment, and the workspace
     machine.prepare()
