@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envkit.audit.known import Family, Known
     from envkit.audit.seen import Answer, FileFault, LinkFault, Seen
-    from envkit.matrix.schema import App, Framework, TorchStack
+    from envkit.matrix.schema import App, Framework, TorchStack, Unread
 
 _NVIDIA = re.compile(r"^nvidia-.+-cu(\d{2})\d?$")
 
@@ -298,9 +298,13 @@ def variables_of(framework: Framework) -> list[str]:
     )
 
 
-def judge_variables(seen: Seen, framework: Framework) -> Check:
-    """Whether something that is installed reads every variable."""
-    names = variables_of(framework)
-    faults = [f"nothing that is installed reads {name}" for name in names if name not in seen.words]
+def judge_variables(seen: Seen, framework: Framework, unread: Unread | None = None) -> Check:
+    """Whether something that is installed reads every variable, but those of which the matrix says that nothing does."""
+    silent = unread.variables if unread else []
+    names = [each for each in variables_of(framework) if each not in silent]
+    faults = [
+        *(f"nothing that is installed reads {name}" for name in names if name not in seen.words),
+        *(f"{name} is read, and envmatrix.yaml says that nothing reads it" for name in silent if name in seen.words),
+    ]
     fine = f"{len(names)} variables are read"
     return judged("variables", faults, fine, seconds=seen.seconds[2], variables=len(names))

@@ -168,6 +168,13 @@ class OwnCommand(Struct, frozen=True, forbid_unknown_fields=True):
     """As the app's own."""
 
 
+class Unread(Struct, frozen=True, forbid_unknown_fields=True):
+    """Variables of the framework that other releases of it read, and this one does not."""
+
+    variables: Annotated[list[Variable], Meta(min_length=1)]
+    source: Text
+
+
 class Unavailable(Struct, frozen=True, forbid_unknown_fields=True):
     """A framework, or an environment of one, that cannot be made to work now."""
 
@@ -209,6 +216,8 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
     apps: dict[Name, OwnCommand] = field(default_factory=dict)
     """Where a command in framework.yaml does not hold: by app, this environment's own."""
+    unread: Unread | None = None
+    """Absent: its release reads every variable that framework.yaml names."""
     kernels: Kernels | None = None
     """Absent: it runs wherever its torch does."""
     attention: Attention | None = None

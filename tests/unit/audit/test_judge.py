@@ -19,7 +19,7 @@ from envkit.audit.judge import (
 )
 from envkit.audit.known import known
 from envkit.audit.seen import Answer, FileFault
-from envkit.matrix.schema import App, AppAuth, AppBind, AppPort, Framework, Toolkit, TorchStack
+from envkit.matrix.schema import App, AppAuth, AppBind, AppPort, Framework, Toolkit, TorchStack, Unread
 from tests.unit.audit.made import HEALTHY, LOCKED, Words, fault, seen, with_versions
 
 STACK = TorchStack(
@@ -349,6 +349,12 @@ def test_a_variable_that_nothing_reads_is_named() -> None:
 
     assert variables_of(given) == ["DEMO_GONE", "DEMO_HOST", "DEMO_KEY", "DEMO_PORT", "DEMO_QUIET", "HF_TOKEN"]
     assert (check.result, check.faults) == ("fail", ("nothing that is installed reads DEMO_GONE",))
+    gone = Unread(variables=["DEMO_GONE"], source="x")
+    assert judge_variables(HEALTHY, given, gone).detail == "5 variables are read"
+    wrong = Unread(variables=["DEMO_GONE", "DEMO_KEY"], source="x")
+    assert judge_variables(HEALTHY, given, wrong).faults == (
+        "DEMO_KEY is read, and envmatrix.yaml says that nothing reads it",
+    )
 
 
 def test_the_worst_check_decides() -> None:
