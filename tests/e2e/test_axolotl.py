@@ -10,8 +10,8 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "axolotl-cu130"), id="venv-cu130")
-OLDER = pytest.param(("venv", "axolotl-cu128"), id="venv-cu128")
-OLD = pytest.param(("venv", "axolotl-cu124"), id="venv-cu124")
+OLDER = pytest.param(("venv", "axolotl-cu128"), id="venv-cu128", marks=pytest.mark.matrix)
+OLD = pytest.param(("venv", "axolotl-cu124"), id="venv-cu124", marks=pytest.mark.matrix)
 
 
 @pytest.mark.evidence("sft-lora")
