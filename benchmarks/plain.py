@@ -56,6 +56,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     argv: list[str]
     writes: str = ""
     answers: str = ""
+    model: str = "make_model.py"
+    """The program in tests/e2e that makes the tiny model."""
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,7 +161,7 @@ def _prepare_workspace(framework: str, side: Side) -> None:
 
 
 def _did(side: Side, job: Job) -> str:
-    model = ROOT / "tests" / "e2e" / "make_model.py"
+    model = ROOT / "tests" / "e2e" / job.model
     made = _ran(side, [str(side.venv / "bin" / "python"), str(model), "models/tiny"])
     if made != "works":
         return f"no model could be made: {made}"
