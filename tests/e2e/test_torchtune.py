@@ -12,10 +12,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "torchtune-cu130"), id="venv-cu130")
 OLDER = pytest.param(("venv", "torchtune-cu128"), id="venv-cu128", marks=pytest.mark.matrix)
 OLD = pytest.param(("venv", "torchtune-cu124"), id="venv-cu124", marks=pytest.mark.matrix)
+DOCKER = pytest.param(("docker", "torchtune-cu124"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu124")
 
 
 @pytest.mark.evidence("sft-lora")
-@on(VENV, OLDER, OLD)
+@on(VENV, OLDER, OLD, DOCKER)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("ls")  # makes the environment, and the workspace
     machine.make("make_torchtune.py", "models/tiny")  # transformers is no part of it
