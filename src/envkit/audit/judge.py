@@ -96,11 +96,11 @@ def judge_companions(seen: Seen, stack: TorchStack, known: Known) -> Check:
 
 
 def _not_of_the_stack(versions: Mapping[str, str], stack: TorchStack) -> Iterator[str]:
-    for pin in stack.pins:
-        name, _, version = pin.partition("==")
+    for pin in map(Requirement, stack.pins):
+        name, version = canonicalize_name(pin.name), str(pin.specifier).removeprefix("==")
         if name not in versions:
             yield f"{name} {version} of the torch stack is not installed"
-        elif Version(versions[name]).public != Version(version).public:
+        elif not pin.specifier.contains(versions[name], prereleases=True):
             yield f"{name} {versions[name]} is installed, the torch stack has {version}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from envkit.audit.check import Check, overall
 from envkit.audit.judge import (
@@ -18,7 +19,7 @@ from envkit.audit.judge import (
 )
 from envkit.audit.known import known
 from envkit.audit.seen import Answer, FileFault
-from envkit.matrix.schema import App, AppAuth, AppBind, AppPort, Framework, TorchStack
+from envkit.matrix.schema import App, AppAuth, AppBind, AppPort, Framework, Toolkit, TorchStack
 from tests.unit.audit.made import HEALTHY, LOCKED, Words, fault, seen, with_versions
 
 STACK = TorchStack(
@@ -104,6 +105,18 @@ def test_a_torch_that_is_not_the_stack_s_is_noticed() -> None:
     assert judge_companions(with_versions(torch="2.15.0", triton=None), STACK, known()).faults == (
         "torch 2.15.0 is installed, the torch stack has 2.11.0",
         "triton 3.6.0 of the torch stack is not installed",
+    )
+
+
+def test_what_compiles_belongs_to_the_stack_whatever_its_extras() -> None:
+    toolkit = Toolkit(require=["cuda-toolkit[crt,nvcc]==13.0.3", "nvidia-nvjitlink==13.0.88"], source="x")
+    stack = replace(STACK, toolkit=toolkit)
+
+    whole = with_versions(cuda_toolkit="13.0.3.0", nvidia_nvjitlink="13.0.88")
+    assert judge_companions(whole, stack, known()).result == "pass"
+    assert judge_companions(with_versions(nvidia_nvjitlink="13.5.37"), stack, known()).faults == (
+        "cuda-toolkit 13.0.3 of the torch stack is not installed",
+        "nvidia-nvjitlink 13.5.37 is installed, the torch stack has 13.0.88",
     )
 
 
