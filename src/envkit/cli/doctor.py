@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import pwd
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
+from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say, style
 from envkit.cli.facts import read_facts
 from envkit.doctor.checks import Machine
 from envkit.doctor.record import anonymise
@@ -140,7 +139,7 @@ def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
         say(f"  {' '.join(each.argv)}    # {each.finding}")
     if dry_run:
         return []
-    if not yes and not _agreed():
+    if not yes and not agreed("run them?"):
         say("nothing was run")
         return []
     progress = ConsoleProgress()
@@ -153,15 +152,6 @@ def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
         if ended.status:
             say(f"`{' '.join(ended.repair.argv)}` failed with {ended.status}: {ended.output}")
     return done
-
-
-def _agreed() -> bool:
-    try:
-        return click.confirm("run them?", err=True)
-    except click.Abort as error:
-        if sys.stdin.isatty():  # Ctrl-C
-            raise
-        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, object]:
