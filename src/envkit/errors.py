@@ -30,19 +30,21 @@ class UsageError(EnvkitError):
 
 
 class MatrixError(EnvkitError):
-    """`envmatrix.yaml` or a `framework.yaml` has faults; all of them are in `faults`."""
+    """`envmatrix.yaml`, a `framework.yaml` or a file of diagnoses has faults; all of them are in `faults`."""
 
     exit_code = 3
     kind = "matrix"
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        """One line per fault: file, line, key, and what is wrong with which value."""
+    def __init__(
+        self, faults: Sequence[str], *, subject: str = "the compatibility matrix has", again: str = "envkit list"
+    ) -> None:
+        """One line per fault: file, line, key, and what is wrong with which value; `again` reads the files again."""
         self.faults = tuple(faults)
         count = len(self.faults)
         super().__init__(
-            f"the compatibility matrix has {count} fault{'s' if count != 1 else ''}",
+            f"{subject} {count} fault{'s' if count != 1 else ''}",
             details="\n".join(self.faults),
-            hint="every line above names its file and line; `envkit list` reads them again",
+            hint=f"every line above names its file and line; `{again}` reads them again",
         )
 
 
