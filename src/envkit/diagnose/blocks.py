@@ -37,17 +37,19 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Whole pieces, of about `BLOCK` bytes together."""
     waiting: list[bytes] = []
-    size = 0
+    size, cut = 0, False
     for chunk in _small(chunks):
         waiting.append(chunk)
         size += len(chunk)
         if size >= BLOCK:
             data = b"".join(waiting)
             end = _end_of_pieces(data)
-            yield data[:end] if data[end - 1] in b"\r\n" else data[:end] + b"\r"
+            cut = data[end - 1] not in b"\r\n"
+            yield data[:end] + b"\r" if cut else data[:end]
             waiting, size = [data[end:]], len(data) - end
-    if size:
-        yield b"".join(waiting) + b"\n"
+    data = b"".join(waiting)
+    if data or cut:
+        yield data if data.endswith(b"\n") else data + b"\n"
 
 
 def _small(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -85,7 +85,7 @@ def _hides(one: Proof, other: Proof, judge: Judge) -> bool:
     return one.lines[0].line < other.lines[0].line
 
 
-def _special(proof: Proof, judge: Judge) -> tuple[int, int, str]:
+def _special(proof: Proof, judge: Judge) -> tuple[int, tuple[int, int], str]:
     """How special: what needs a fact that nobody knows comes after what needs none; then by what matched."""
     doubts = sum(1 for each in proof.entry.facts if judge(each) is None)
     certain = len(proof.entry.facts) - doubts

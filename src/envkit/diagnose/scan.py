@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _FAILURES = 20
 _READERS = 256
 _WIDTH = 400
 """Characters of a line that are shown."""
+_NOT_WORDS = re.compile(r"\\.|\[[^\]]*\]|\(\?P?<\w+>")
 _APART = 200
 """Lines between two chains that have nothing to do with one another."""
 
@@ -42,10 +44,18 @@ class Proof:
     chain: Chain | None = None
     """Of the first line."""
     where: str = ""
-    weight: int = 0
-    """Characters of the first line that the pattern matched: of two entries the more special one has more."""
+    weight: tuple[int, int] = (0, 0)
+    """How much of the first line was matched, and how much of that word by word; the more special entry has more."""
     also: bool = False
     unless: bool = False
+
+    def add(self, line: Line) -> None:
+        """One more line; of one that was seen in parts the longest."""
+        same = next((each for each in self.lines if each.line == line.line), None)
+        if same is None:
+            self.lines.append(line)
+        elif len(line.text) > len(same.text):
+            self.lines[self.lines.index(same)] = line
 
 
 @dataclass
@@ -158,9 +168,8 @@ class Scan:
                 proof.chain, proof.where = chain, said.where
                 proof.values = {**proof.values, **caught}
             if not proof.lines or proof.lines[0].line == line.line:
-                proof.weight = max(proof.weight, found.span()[1] - found.span()[0])
-            if line.line not in [each.line for each in proof.lines]:
-                proof.lines.append(line)
+                proof.weight = max(proof.weight, _weight(rule, found))
+            proof.add(line)
             done = len(proof.lines) >= _EVIDENCE
         else:
             proof.values = {**caught, **proof.values}
@@ -198,6 +207,10 @@ class Scan:
 
 def _patterns(entry: Entry) -> tuple[tuple[Purpose, list[str]], ...]:
     return (("match", entry.match), ("with", entry.also), ("unless", entry.unless))
+
+
+def _weight(rule: Rule, found: Match) -> tuple[int, int]:
+    return (found.span()[1] - found.span()[0], sum(each.isalnum() for each in _NOT_WORDS.sub("", rule.pattern)))
 
 
 def _end(block: bytes, place: int) -> int:

@@ -26,6 +26,7 @@ _KIND = re.compile(
     r"|\w*error|[\w.]+\.[A-Z]\w*)(?:\([\w.]+\))?"
 )
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"})
+_ERROR = re.compile(r"╭─+ Error ─+╮$")
 _MARGIN = re.compile(r"[ |+-]*")
 _HEAD = 2000
 _FOREIGN = 20
@@ -81,6 +82,7 @@ class _Box:
     width: int
     chain: Chain | None
     """Of the traceback that it holds."""
+    title: str = ""
     frame: str = ""
     count: int = 0
     lines: list[str] = field(default_factory=list)
@@ -151,7 +153,8 @@ class Reader:
         chain = self._begin_chain(number) if HEADER in text else None
         if text.lstrip().startswith(BOX):
             self._traceback = None
-            self._box = _Box(number, len(text.strip()), chain)
+            title = "Error: " if _ERROR.match(text.strip()) else ""  # click's and typer's
+            self._box = _Box(number, len(text.strip()), chain, title)
         elif chain:
             before = text[: text.index(HEADER)].replace("Exception Group ", "")
             found = _MARGIN.fullmatch(before)
@@ -194,9 +197,11 @@ class Reader:
             box.count += 1
             if len(box.lines) < _BOX_LINES and not box.chain:
                 box.lines.append(content[:_HEAD])
-            if box.chain and (found := _BOXED_FRAME.match(content[:_HEAD])):
+            if box.chain is None:
+                return [(number, content.strip())]
+            if found := _BOXED_FRAME.match(content[:_HEAD]):
                 box.frame = f"{found[1]}:{found[2]} in {found[3]}"
-            return [(number, content.strip())]
+            return [(number, content.strip())] if "❱" in content else []  # the others show code that did not run
         if line.startswith("├"):
             return []
         self._box = None
@@ -206,7 +211,7 @@ class Reader:
             box.chain.ended = number
             self._wrapped = _Wrapped(box.width, box.chain, box.frame)
             return []
-        return [(box.began + 1, _joined(box.lines))]
+        return [(box.began + 1, f"{box.title}{_joined(box.lines)}")]
 
     def _take_wrapped(self, number: int, text: str) -> list[Text]:
         """The line joined to those before it, where rich broke it; empty where it stands by itself."""
