@@ -13,7 +13,7 @@ from envkit.diagnose.structure import BOX, HEADER, IGNORED, LINKS, Reader, raise
 from envkit.diagnose.watch import Rule, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from envkit.diagnose.normalise import Said
     from envkit.diagnose.patterns import Match
@@ -128,10 +128,11 @@ class Scan:
         said = normalise(line)
         who = (said.where, said.who)
         reader = self._readers.get(who) or self._new_reader(who)
-        for at, text in reader.take(number, said.text):
-            self._look(at, text, said, reader.chain_at(number))
-        if said.whole != said.text:
-            self._look(number, said.whole, said, reader.chain_at(number))
+        texts = reader.take(number, said.text)
+        chain = reader.chain_at(number)
+        told = {id(rule) for at, text in texts for rule in self._look(at, text, said, chain)}
+        if said.whole != said.text:  # a pattern may be about what was taken for a prefix
+            self._look(number, said.whole, said, chain, told)
         (self._busy.add if reader.busy else self._busy.discard)(who)
 
     def _new_reader(self, who: tuple[str, str]) -> Reader:
@@ -151,14 +152,19 @@ class Scan:
         if len(self._chains) < _READERS:
             self._chains.append(chain)
 
-    def _look(self, number: int, text: str, said: Said, chain: Chain | None) -> None:
-        for rule, found in list(self._watch.matches(text)):
+    def _look(
+        self, number: int, text: str, said: Said, chain: Chain | None, told: Collection[int] = ()
+    ) -> Iterable[Rule]:
+        """Keeps what the text shows; the rules that it matched. `told` are those that need not be looked for."""
+        matched = [each for each in self._watch.matches(text) if id(each[0]) not in told]
+        for rule, found in matched:
             if rule.purpose == "success":
                 self._succeed(said.where)
             elif rule.purpose == "failure":
                 self._fail(number, text, said, found, chain)
             else:
                 self._prove(rule, Line(number, _shown(text, found)), found, said, chain)
+        return [rule for rule, _ in matched]
 
     def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))

@@ -22,8 +22,7 @@ _FRAME = re.compile(r' *File "([^"]{1,400})", line (\d+), in (.{1,200})')
 _BOXED_FRAME = re.compile(r" *(\S{1,400}):(\d+) in (\S{1,200})")
 _RAISED = re.compile(r"(?P<kind>[A-Za-z_]\w*(?:\.[A-Za-z_<]\w*>?)*(?:\([\w.]+\))?)(?:: (?P<message>.*)|:?)$")
 _KIND = re.compile(
-    r"(?:\w*(?:Error|Exception|Warning|Interrupt|Exit|Iteration|Timeout|Failure|Fault|Abort\w*|Empty|Full|Group)"
-    r"|\w*error|[\w.]+\.[A-Z]\w*)(?:\([\w.]+\))?"
+    r"\w*(?:Error|Exception|Warning|Interrupt|Exit|Iteration|Timeout|Failure|Fault|Abort\w*|Empty|Full|Group|error)"
 )
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"})
 _ERROR = re.compile(r"╭─+ Error ─+╮$")
@@ -123,12 +122,12 @@ class Reader:
         return bool(self._traceback or self._box or self._wrapped or self._untold)
 
     def chain_at(self, number: int) -> Chain | None:
-        """The chain that a line belongs to, or the message of its last exception."""
+        """The chain that a line belongs to, which was taken last."""
         if self._traceback:
             return self._traceback.chain
         if self._box:
             return self._box.chain
-        return self._chain if self._chain and number - self._chain.ended <= 3 else None
+        return self._chain if self._chain and self._chain.ended == number else None
 
     def take(self, number: int, text: str) -> list[Text]:
         """What to look at: the line itself, and what it is part of once that is whole."""
@@ -242,10 +241,10 @@ def raised_by(number: int, text: str, frame: str = "") -> Raised | None:
     found = _RAISED.match(text[:_HEAD])
     if not found or found["kind"] in _LEVELS:
         return None
-    told = found["message"] is not None and found["kind"][0].isupper()
-    return (
-        Raised(number, found["kind"], found["message"] or "", frame) if told or _KIND.fullmatch(found["kind"]) else None
-    )
+    kind = found["kind"].partition("(")[0]
+    name = kind.rpartition(".")[2]
+    told = name[0].isupper() and (found["message"] is not None or name != kind)
+    return Raised(number, found["kind"], found["message"] or "", frame) if told or _KIND.fullmatch(name) else None
 
 
 def _joined(lines: list[str]) -> str:

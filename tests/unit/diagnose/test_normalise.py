@@ -66,7 +66,14 @@ def test_nothing_is_invented(line: str) -> None:
     assert said.whole.endswith(said.text)
 
 
-PREFIXES = ["", "[rank1]: ", "web-1  | ", "2026-11-21T10:00:00.5Z ", "(Worker_TP1 pid=4) ", "[E1206 18:44:12.1 a.cpp:1] "]
+PREFIXES = [
+    "",
+    "[rank1]: ",
+    "web-1  | ",
+    "2026-11-21T10:00:00.5Z ",
+    "(Worker_TP1 pid=4) ",
+    "[E1206 18:44:12.1 a.cpp:1] ",
+]
 
 
 @given(st.lists(st.sampled_from(PREFIXES), max_size=4))
