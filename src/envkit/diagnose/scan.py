@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envkit.diagnose.patterns import Match
     from envkit.diagnose.schema import Entry
     from envkit.diagnose.signs import Signs
-    from envkit.diagnose.structure import Chain
+    from envkit.diagnose.structure import Chain, Text
     from envkit.diagnose.watch import Purpose
 
 _EVIDENCE = 3
@@ -102,6 +102,7 @@ class Scan:
         self._failures: list[Failure] = []
         self._readers: dict[tuple[str, str], Reader] = {}
         self._busy: set[tuple[str, str]] = set()
+        self._chained_until = 0
         self._number = 1
         self._succeeded = False
 
@@ -116,7 +117,7 @@ class Scan:
             start = max(block.rfind(b"\n", place, hit), block.rfind(b"\r", place, hit)) + 1 or place
             self._number += block.count(b"\n", counted, start)
             end = _end(block, hit)
-            self._take(self._number, block[start:end].decode(errors="replace"))
+            self._take(self._number, block[start:end])
             place, counted = end + 1, start
         self._number += block.count(b"\n", counted)
 
@@ -124,16 +125,19 @@ class Scan:
         """What was seen so far."""
         return Seen(self._proofs, self._chains, self._failures, self._number - 1, self._succeeded)
 
-    def _take(self, number: int, line: str) -> None:
-        said = normalise(line)
+    def _take(self, number: int, piece: bytes) -> None:
+        said = normalise(piece.decode(errors="replace"))
         who = (said.where, said.who)
         reader = self._readers.get(who) or self._new_reader(who)
         texts = reader.take(number, said.text)
-        chain = reader.chain_at(number)
-        told = {id(rule) for at, text in texts for rule in self._look(at, text, said, chain)}
-        if said.whole != said.text:  # a pattern may be about what was taken for a prefix
-            self._look(number, said.whole, said, chain, told)
+        if texts[1:] or self._watch.next_place(piece, 0) >= 0:
+            self._look_at(number, texts, said, reader.chain_at(number))
         (self._busy.add if reader.busy else self._busy.discard)(who)
+
+    def _look_at(self, number: int, texts: list[Text], said: Said, chain: Chain | None) -> None:
+        told = {id(rule) for at, text in texts for rule in self._look(at, text, said, chain)}
+        if texts and said.whole != said.text:  # a pattern may be about what was taken for a prefix
+            self._look(number, said.whole, said, chain, told)
 
     def _new_reader(self, who: tuple[str, str]) -> Reader:
         if len(self._readers) >= _READERS:
@@ -145,12 +149,11 @@ class Scan:
 
     def _chained(self, chain: Chain) -> None:
         """Keeps the chains that stand together at the end of the log: what came long before is another matter."""
-        if chain in self._chains[-1:]:
-            return
-        if self._chains and chain.began - self._chains[-1].ended > _APART:
+        if self._chains and chain.began - self._chained_until > _APART:
             self._chains = []
-        if len(self._chains) < _READERS:
+        if not any(chain is each for each in self._chains[-8:]) and len(self._chains) < _READERS:
             self._chains.append(chain)
+        self._chained_until = chain.ended
 
     def _look(
         self, number: int, text: str, said: Said, chain: Chain | None, told: Collection[int] = ()

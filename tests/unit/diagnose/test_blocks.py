@@ -75,7 +75,7 @@ def test_pieces_do_not_depend_on_the_chunks(parts: list[bytes], sizes: list[int]
 def test_a_line_without_an_end_is_cut_into_pieces() -> None:
     megabyte = b"x" * (1 << 20)
 
-    found = [block for block in blocks(megabyte for _ in range(8))]
+    found = list(blocks(megabyte for _ in range(8)))
 
     assert max(map(len, found)) <= (1 << 20) + 64
     assert sum(each.count(b"x") for each in found) == 8 << 20

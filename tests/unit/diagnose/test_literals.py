@@ -33,11 +33,9 @@ def test_the_longest_text_that_must_be_there(pattern: str, texts: set[str]) -> N
     assert required(pattern).texts == texts
 
 
-@pytest.mark.parametrize(
-    "pattern", ["", r"\d+", "abc|longer text", "(?:long text)?", "(?:long text)*", "a.b.c", r"\w+Error?"]
-)
+@pytest.mark.parametrize("pattern", ["", r"\d+", "abc|longer text", "(?:long text)?", "(?:long text)*", "a.b.c"])
 def test_nothing_is_certain_or_it_is_too_short(pattern: str) -> None:
-    assert required(pattern).texts in (frozenset(), {"Erro"})
+    assert required(pattern).texts == frozenset()
 
 
 def test_any_case() -> None:

@@ -245,7 +245,7 @@ FACTS = HostFacts(
     driver="550.54.15",
     cuda_driver="12.4",
     nvml="ok",
-    disks=(Disk("shm", "/dev/shm", total_mib=64), Disk("home", "/srv/envkit", free_mib=2048)),
+    disks=(Disk("shm", "/srv/shm", total_mib=64), Disk("home", "/srv/envkit", free_mib=2048)),
     system=System(glibc="2.31", container="docker", memory_mib=64_000, memory_limit_mib=8192),
     provider="autodl",
 )

@@ -116,6 +116,12 @@ def test_of_exceptions_far_apart_the_last_ones_count() -> None:
     assert report_on(log).exception == Root("KeyError", "'lr'", 510, "/srv/run/load.py:7 in load")
 
 
+def test_of_very_many_exceptions_the_first() -> None:
+    log = "".join(traceback(f"ValueError: {each}") for each in range(1000))
+
+    assert report_on(log).exception == Root("ValueError", "0", 4, "/srv/run/main.py:7 in main")
+
+
 def test_a_failure_that_is_no_traceback() -> None:
     log = "loading\nterminate called after throwing an instance of 'c10::Error'\n"
     assert report_on(log).exception == Root("c10::Error", log.splitlines()[1], 2)
