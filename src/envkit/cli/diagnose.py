@@ -15,6 +15,7 @@ from envkit.cli.instances import all_instances
 from envkit.diagnose.facts import judge_by, nobody_knows
 from envkit.diagnose.match import diagnose
 from envkit.errors import UsageError
+from envkit.host.probes import probe_host
 from envkit.process import redact
 
 if TYPE_CHECKING:
@@ -98,16 +99,21 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def _judge(*, with_variables: bool) -> Judge:
-    from envkit.host.probes import probe_host
-
     return judge_by(probe_host(), os.environ if with_variables else None)
 
 
 def _json(report: Report) -> dict[str, object]:
     """The report's JSON shape, which others rely on (docs/json.md)."""
-    body: dict[str, object] = msgspec.to_builtins(report)
-    body.pop("seen")
+    body = {key: _redacted(value) for key, value in msgspec.to_builtins(report).items() if key != "seen"}
     return {**body, "unknown": report.unknown}
+
+
+def _redacted(value: Any) -> Any:  # anything that JSON can hold
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _show(report: Report) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envkit.diagnose.literals import LEAST, required
 from envkit.diagnose.patterns import PatternError, compiled
 from envkit.diagnose.schema import Entry
 from envkit.errors import MatrixError
@@ -52,13 +54,14 @@ def _check_names(folder: Path, source: Source, places: dict[str, Path]) -> None:
     for path in sorted(folder.glob("*.yaml")):
         for number, entry in enumerate(source.read(path, list[Entry]) or [] if not source.faults else []):
             for place, name in enumerate(entry.beats):
-                if name not in places or name == entry.id:
+                if not any(fnmatchcase(each, name) for each in places if each != entry.id):
                     source.fault((str(number), "beats", str(place)), f"no other entry has the id {name}", path)
 
 
 def _faults(entry: Entry) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is wrong inside of an entry: its keys, and a sentence."""
     names: list[set[str]] = []
+    needed: set[str] = set()
     for key, patterns in (("match", entry.match), ("with", entry.also), ("unless", entry.unless)):
         for number, pattern in enumerate(patterns):
             try:
@@ -66,23 +69,27 @@ def _faults(entry: Entry) -> Iterator[tuple[tuple[str, ...], str]]:
             except PatternError as error:
                 yield (key, str(number)), f"not a pattern of RE2: {error}: {pattern!r}"
                 continue
+            if not required(pattern).texts:
+                yield (key, str(number)), f"{LEAST} characters in a row must stand for themselves: {pattern!r}"
             if key == "match":
                 names.append(groups)
-    yield from _unfilled(entry, names)
+            elif key == "with":
+                needed |= groups
+    yield from _unfilled(entry, names, needed)
     for number, condition in enumerate(entry.facts):
         given = [each for each in (condition.equals, condition.below, condition.at_least) if each is not None]
         if len(given) != 1:
             yield ("facts", str(number)), "one of `is`, `below` and `at_least` is needed"
 
 
-def _unfilled(entry: Entry, names: list[set[str]]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Names in braces that a pattern does not fill."""
+def _unfilled(entry: Entry, names: list[set[str]], needed: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Names in braces that a pattern does not fill; those in `needed` are filled by a line of `with`."""
     always, sometimes = set.intersection(*names) if names else set(), set().union(*names)
     for keys, text in _texts(entry):
         for name, otherwise in FIELD.findall(text):
-            if name not in sometimes:
-                yield keys, f"no pattern of `match` has a group {name!r}"
-            elif name not in always and not otherwise:
+            if name not in sometimes | needed:
+                yield keys, f"no pattern of `match` or `with` has a group {name!r}"
+            elif name not in always | needed and not otherwise:
                 yield keys, f"not every pattern of `match` has a group {name!r}: write `{{{name}|something}}`"
 
 

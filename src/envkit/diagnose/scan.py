@@ -130,7 +130,7 @@ class Scan:
         who = (said.where, said.who)
         reader = self._readers.get(who) or self._new_reader(who)
         texts = reader.take(number, said.text)
-        if texts[1:] or self._watch.next_place(piece, 0) >= 0:
+        if texts != [(number, said.text)] or self._watch.next_place(piece, 0) >= 0:
             self._look_at(number, texts, said, reader.chain_at(number))
         (self._busy.add if reader.busy else self._busy.discard)(who)
 

@@ -11,6 +11,9 @@ Text = Annotated[str, Meta(min_length=1)]
 Identifier = Annotated[
     str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="lower case words with hyphens between them")
 ]
+Identifiers = Annotated[
+    str, Meta(pattern=r"^[a-z0-9*]+(-[a-z0-9*]+)*$", description="an id, with `*` for any part of it")
+]
 Texts = Annotated[list[Text], Meta(min_length=1)]
 FactName = Annotated[
     str,
@@ -46,8 +49,9 @@ class Condition(Struct, frozen=True, kw_only=True, rename={"equals": "is"}):
 class Entry(Struct, frozen=True, kw_only=True, rename={"also": "with"}):
     """One thing that breaks.
 
-    Patterns are RE2's (https://github.com/google/re2/wiki/Syntax: no look-around, no back-references), looked for
-    anywhere in one line after `normalise.py` took away colours, boxes, and the prefixes of ranks, processes, containers
+    Patterns are RE2's (https://github.com/google/re2/wiki/Syntax: no look-around, no back-references), each alternative
+    with four characters in a row that stand for themselves (what the log is searched for); they are looked for anywhere
+    in one line after `normalise.py` took away colours, boxes, and the prefixes of ranks, processes, containers
     and clocks. A group `(?P<name>…)` fills `{name}` in the texts; `{name|something}` says `something` where the pattern
     that matched has no such group.
     """
@@ -64,8 +68,8 @@ class Entry(Struct, frozen=True, kw_only=True, rename={"also": "with"}):
     """Written `with`: one of these must be in some line of the same log."""
     unless: list[Text] = []
     """None of these may be in any line of the same log."""
-    beats: list[Identifier] = []
-    """What follows from this: told as its consequence, not as a cause."""
+    beats: list[Identifiers] = []
+    """What follows from this: told as its consequence, not as a cause; `nccl-*` stands for all such ids."""
     facts: list[Condition] = []
     """All that must hold; looked at where the log is from this machine."""
     check: list[Text] = []
