@@ -67,13 +67,14 @@ def normalise(line: str) -> Said:
     text = whole = line.rstrip()
     where = who = ""
     for _ in range(_MOST):
-        found = _PREFIX.match(text[:_HEAD])
+        head = text[:_HEAD]
+        found = _PREFIX.match(head)
         if not found:
-            break
+            found = _BAR.match(head) if "%|" in head else None
+            if not found:
+                break
         groups = found.groupdict()
-        where += (groups.pop("where") or "").strip()
+        where += (groups.pop("where", "") or "").strip()
         who += "".join(value.strip() for value in groups.values() if value)
         text = text[found.end() :]
-    if "%|" in text and (bar := _BAR.match(text[:_HEAD])):
-        text = text[bar.end() :]
     return Said(text, where, who, whole)

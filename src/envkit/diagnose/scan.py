@@ -144,7 +144,7 @@ class Scan:
             oldest = next(iter(self._readers))
             self._busy.discard(oldest)
             del self._readers[oldest]
-        reader = self._readers[who] = Reader(self._chained)
+        reader = self._readers[who] = Reader(who[0], self._chained)
         return reader
 
     def _chained(self, chain: Chain) -> None:
@@ -208,7 +208,7 @@ class Scan:
             self._watch.revive(self._of(name))
         self._failures = [each for each in self._failures if each.where != where]
         self._watch.revive(each for each in self._watch.rules if each.purpose == "failure")
-        self._chains = []
+        self._chains = [each for each in self._chains if each.where != where]
 
     def _of(self, owner: str) -> Iterable[Rule]:
         return [each for each in self._watch.rules if each.owner == owner]

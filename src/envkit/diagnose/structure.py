@@ -55,6 +55,8 @@ class Chain:
     """Exceptions that led to one another; the first is the root."""
 
     began: int
+    where: str
+    """The container that it happened in."""
     ignored: bool
     """Raised where nothing could be done about it, such as in `__del__`."""
     raised: list[Raised] = field(default_factory=list)
@@ -104,9 +106,9 @@ class _Wrapped:
 class Reader:
     """Follows one process, line by line."""
 
-    def __init__(self, finished: Callable[[Chain], None]) -> None:
-        """`finished` is told of each chain whenever an exception was added to it."""
-        self._finished = finished
+    def __init__(self, where: str, finished: Callable[[Chain], None]) -> None:
+        """Of the container `where`; `finished` is told of each chain whenever an exception was added to it."""
+        self._where, self._finished = where, finished
         self._traceback: _Traceback | None = None
         self._box: _Box | None = None
         self._wrapped: _Wrapped | None = None
@@ -162,7 +164,7 @@ class Reader:
     def _begin_chain(self, number: int) -> Chain:
         linked = self._linked and self._chain is not None and number - self._chain.ended < _NEAR
         if not linked or self._chain is None:
-            self._chain = Chain(number, self._ignored, ended=number)
+            self._chain = Chain(number, self._where, self._ignored, ended=number)
         self._linked = self._ignored = False
         return self._chain
 

@@ -49,6 +49,8 @@ ENGINE = "(EngineCore_0 pid=99)"
         (" 12%|█▏  | 12/100 [00:01<00:10,  8.0it/s]Traceback (most", "Traceback (most", "", ""),
         ("Map (num_proc=4): 100%|███| 1.2k/1.2k [00:01<00:00, 8.01 examples/s]", "", "", ""),
         ("model.safetensors:  31%|███   | 1.2G/4.0G [00:10<00:20, 120MB/s]", "", "", ""),
+        (" 1%| | 8/900 [00:17<43:23, 2.1s/it]  1%|█ | 9/900 [00:19<43:02, 2.1s/it][rank1]: boom", "boom", "", "[rank1]:"),
+        ("[rank1]:  1%| | 8/900 [00:17<43:23, 2.1s/it]boom", "boom", "", "[rank1]:"),
         ("web-1  | [rank0]: [2026-11-21 09:00:00] boom", "boom", "web-1  |", "[rank0]:"),
         ("ERROR: Failed building wheel", "ERROR: Failed building wheel", "", ""),
         ("error: 50% of the disk | is full", "error: 50% of the disk | is full", "", ""),
