@@ -24,6 +24,8 @@ _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\r\n]{0,1024}(?:\x07|\x1b\\)|[@-Z\\^_=>]|[()][0-9A-B])"
 )
 _DOCKER = b'{"log":"'
+_DOCKER_PART = 16 << 10
+"""Longer lines are kept in parts of this size."""
 
 
 def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -122,6 +124,7 @@ def _unwrapped(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _logged(line: bytes) -> bytes:
     try:
         value: Any = json.loads(line)
-        return str(value["log"]).encode(errors="replace")
+        text = str(value["log"]).encode(errors="replace")
+        return text if text.endswith(b"\n") or len(text) >= _DOCKER_PART else text + b"\n"
     except (ValueError, KeyError, TypeError):
         return line + b"\n" if line else b""

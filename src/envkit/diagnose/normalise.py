@@ -23,6 +23,8 @@ _WHEN = (
     r"\[ *\d{1,9}\.\d{3,9}\] ",  # the kernel
     r"\d{1,5}\.\d{1,3} ",  # BuildKit's seconds
     r"\d{4}-\d\d-\d\dT\S+ std(?:out|err) [FP] ",  # containerd
+    r"std(?:out|err): ?",  # accelerate test
+    r"> ",  # a quotation
     r"\[?\d{4}[-/]\d\d[-/]\d\d[T ,]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d:?\d\d| UTC)?\]?(?: - |[ :])",
     r"\[(?:[01]\d/[0-3]\d/\d\d )?\d\d:\d\d:\d\d\] ",  # rich's RichHandler
     r"\[?[EWIF]\d{4} \d\d:\d\d:\d\d\.\d+(?: +\d+)? [\w./-]+:\d+\] ",  # glog: c10d, NCCL's watchdog

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from envkit.diagnose.facts import sentence
 from envkit.diagnose.knowledge import FIELD
+from envkit.diagnose.patterns import compiled
 from envkit.diagnose.report import Diagnosis, Report, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from envkit.diagnose.facts import Judge
     from envkit.diagnose.scan import Proof, Seen
     from envkit.diagnose.signs import Signs
-    from envkit.diagnose.structure import Chain
+    from envkit.diagnose.structure import Chain, Raised
 
 
 def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
@@ -118,8 +119,7 @@ def _root(seen: Seen, signs: Signs) -> Root | None:
     wrapped = {line.line for proof in seen.proofs.values() if proof.entry.severity == "wrapper" for line in proof.lines}
 
     def plain(chain: Chain) -> bool:
-        raised = chain.raised[0]
-        return not chain.ignored and raised.line not in wrapped and _short(raised.kind) not in signs.reporting
+        return not chain.ignored and not any(_refers(each, wrapped, signs) for each in chain.raised[:1])
 
     own = [each for each in chains if plain(each)]
     meant = [each for each in own if _short(each.raised[0].kind) not in signs.interrupting]
@@ -134,6 +134,15 @@ def _root(seen: Seen, signs: Signs) -> Root | None:
         if not chain.ignored:
             return _told_root(chain)
     return None
+
+
+def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
+    """Whether it only says that something else failed."""
+    return (
+        raised.line in wrapped
+        or _short(raised.kind) in signs.reporting
+        or any(compiled(each).search(raised.message[:400]) for each in signs.referring)
+    )
 
 
 def _told_root(chain: Chain) -> Root:

@@ -102,6 +102,8 @@ class Scan:
         self._failures: list[Failure] = []
         self._readers: dict[tuple[str, str], Reader] = {}
         self._busy: set[tuple[str, str]] = set()
+        self._opened: dict[str, tuple[str, str]] = {}
+        """By container, who began a traceback whose other lines may come without a prefix."""
         self._chained_until = 0
         self._number = 1
         self._succeeded = False
@@ -127,12 +129,26 @@ class Scan:
 
     def _take(self, number: int, piece: bytes) -> None:
         said = normalise(piece.decode(errors="replace"))
-        who = (said.where, said.who)
+        who = self._whose(said)
         reader = self._readers.get(who) or self._new_reader(who)
         texts = reader.take(number, said.text)
         if texts != [(number, said.text)] or self._watch.next_place(piece, 0) >= 0:
             self._look_at(number, texts, said, reader.chain_at(number))
         (self._busy.add if reader.busy else self._busy.discard)(who)
+        if said.who and reader.busy and HEADER in said.text:
+            self._opened[said.where] = who
+
+    def _whose(self, said: Said) -> tuple[str, str]:
+        """Who goes on with this line: of a traceback, SGLang puts the rank before the first line alone."""
+        own = (said.where, said.who)
+        opened = self._opened.get(said.where)
+        if opened is None or own in self._busy - {opened}:
+            return own
+        if said.who:
+            if own == opened:  # its lines carry the prefix
+                del self._opened[said.where]
+            return own
+        return opened if opened in self._busy else own
 
     def _look_at(self, number: int, texts: list[Text], said: Said, chain: Chain | None) -> None:
         told = {id(rule) for at, text in texts for rule in self._look(at, text, said, chain)}

@@ -16,6 +16,8 @@ class Signs(Struct, frozen=True, forbid_unknown_fields=True):
     failure: tuple[str, ...]
     """With the groups `kind` and `message`, where there are such."""
     reporting: frozenset[str]
+    referring: tuple[str, ...]
+    """Patterns of messages."""
     interrupting: frozenset[str]
 
 

@@ -75,6 +75,8 @@ class _Traceback:
     frame: str = ""
     lines: int = 0
     foreign: int = 0
+    flat: bool = False
+    """Whether it has lost its indentation, as logs do that were copied."""
 
 
 @dataclass
@@ -173,14 +175,15 @@ class Reader:
         assert opened is not None  # noqa: S101  # the caller looked
         inner = text[opened.margin :] if not text[: opened.margin].strip(" |+-") else text
         opened.lines += 1
-        if not inner or inner[0] in " \t":
+        opened.flat |= inner.startswith('File "')
+        if not inner or inner[0] in " \t" or inner.startswith('File "'):
             if found := _FRAME.match(inner[:_HEAD]):
                 opened.frame = f"{found[1]}:{found[2]} in {found[3]}"
         elif raised := raised_by(number, inner, opened.frame):
             self._add(opened.chain, raised)
             again = raised.kind.startswith("ray.exceptions.RayTaskError")  # the worker's frames follow
             self._traceback = _Traceback(opened.chain, opened.margin) if again else None
-        else:
+        elif not opened.flat:  # else it is a line of code
             opened.foreign += 1
         if opened.foreign > _FOREIGN or opened.lines > _LONGEST:
             self._traceback = None

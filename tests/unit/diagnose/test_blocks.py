@@ -42,13 +42,15 @@ def test_breaks_colours_and_encodings(given: bytes, expected: list[bytes]) -> No
 
 
 def test_what_docker_keeps_of_a_container_is_unwrapped() -> None:
-    lines = ["first\n", "two halves ", 'of "one"\n', "last\n"]
+    half = "x" * (16 << 10)
+    lines = ["first\n", half, 'and "more"\n', "last"]
     said = [{"log": each, "stream": "stderr", "time": "2026-11-21T09:00:00Z"} for each in lines]
     log = b"".join(json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in said)
 
-    assert pieces([log]) == [b"first\n", b'two halves of "one"\n', b"last\n"]
-    assert pieces([log[:3], log[3:100], log[100:]]) == [b"first\n", b'two halves of "one"\n', b"last\n"]
-    assert pieces([log + b'{"log": 3\n']) == [b"first\n", b'two halves of "one"\n', b"last\n", b'{"log": 3\n']
+    whole = half.encode() + b'and "more"\n'
+    assert pieces([log]) == [b"first\n", whole, b"last\n"]
+    assert pieces([log[:3], log[3:100], log[100:]]) == [b"first\n", whole, b"last\n"]
+    assert pieces([log + b'{"log": 3\n']) == [b"first\n", whole, b"last\n", b'{"log": 3\n']
 
 
 @given(

@@ -53,6 +53,20 @@ def test_what_stands_before_a_traceback_on_its_line() -> None:
     assert report_on(log).exception == Root("KeyError", "'lr'", 6, "/srv/run/load.py:7 in load")
 
 
+def test_a_rank_before_the_first_line_alone() -> None:
+    """As SGLang prints it."""
+    log = f"[2026-11-21 09:00:31 TP0] Scheduler hit an exception: {KEY}"
+
+    assert report_on(log).exception == Root("KeyError", "'lr'", 6, "/srv/run/load.py:7 in load")
+    assert report_on(prefixed(log, "web-1  | ")).exception == Root("KeyError", "'lr'", 6, "/srv/run/load.py:7 in load")
+
+
+def test_a_traceback_that_was_copied_without_its_indentation() -> None:
+    log = "".join(f"{line.strip()}\n" for line in traceback("KeyError: 'lr'", *["main"] * 30, "load").splitlines())
+
+    assert report_on(log).exception == Root("KeyError", "'lr'", 64, "/srv/run/load.py:7 in load")
+
+
 def test_an_indented_traceback() -> None:
     assert report_on(prefixed(KEY, "      ")).exception == Root("KeyError", "'lr'", 6, "/srv/run/load.py:7 in load")
 
@@ -100,6 +114,12 @@ def test_what_reports_another_failure_is_no_cause() -> None:
     alone = report_on(reporting).exception
     assert alone is not None
     assert alone.kind == "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+
+
+def test_a_message_that_points_to_another_one_is_no_cause() -> None:
+    failed = traceback("Exception: WorkerProc initialization failed due to an exception in a background process.")
+
+    assert report_on(failed + KEY).exception == Root("KeyError", "'lr'", 10, "/srv/run/load.py:7 in load")
 
 
 def test_ctrl_c_is_no_failure() -> None:
