@@ -7,6 +7,9 @@ from typing import Any, Protocol, cast
 
 import re2
 
+_MEMORY = 64 << 20
+"""For RE2's automaton: with its default of 8 MB it would begin anew every so often."""
+
 
 class Match(Protocol):
     """Where a pattern was found."""
@@ -30,6 +33,14 @@ class Pattern(Protocol):
         ...
 
 
+class BytesPattern(Protocol):
+    """A pattern that is looked for in bytes."""
+
+    def search(self, text: bytes, pos: int = 0) -> Match | None:
+        """The first place from `pos` on."""
+        ...
+
+
 class PatternError(Exception):
     """RE2 refuses the pattern; in its words."""
 
@@ -43,6 +54,15 @@ def compiled(pattern: str) -> Pattern:
         return cast(Pattern, re2.compile(pattern, options))
     except re2.error as error:
         raise PatternError(_words(error.args[0] if error.args else error)) from error
+
+
+def alternation(texts: list[tuple[bytes, bool]]) -> BytesPattern:
+    """One pattern for any of the texts, of those at one place the first; True: in capitals or not."""
+    options = re2.Options()
+    options.never_capture = True
+    options.max_mem = _MEMORY
+    words = [b"(?i:%s)" % re2.escape(text) if any_case else re2.escape(text) for text, any_case in texts]
+    return cast(BytesPattern, re2.compile(b"|".join(words), options))
 
 
 def _words(told: Any) -> str:  # bytes or text, by version

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from envkit.diagnose.schema import Severity
+from envkit.diagnose.schema import Severity  # noqa: TC001  # msgspec reads it
 
 
 class Line(Struct, frozen=True):
@@ -16,7 +13,7 @@ class Line(Struct, frozen=True):
     line: int
     """Its number, from 1."""
     text: str
-    """Without colours and prefixes; the middle of long ones."""
+    """Without colours and prefixes; of a long one the part that matters."""
 
 
 class Diagnosis(Struct, frozen=True):
@@ -30,9 +27,25 @@ class Diagnosis(Struct, frozen=True):
     evidence: tuple[Line, ...]
     source: str
     check: tuple[str, ...] = ()
-    """What was not looked at, and should be."""
+    """What to look at by hand: it was not looked at."""
+    confirmed: tuple[str, ...] = ()
+    """Facts of this machine that speak for it."""
+    unchecked: tuple[str, ...] = ()
+    """Facts that would, of a machine that was not looked at."""
     consequences: tuple[str, ...] = ()
     """Ids of what else the log shows, and what follows from this."""
+
+
+class Root(Struct, frozen=True):
+    """The exception that the log goes back to, whether or not it is explained."""
+
+    kind: str
+    message: str
+    line: int
+    frame: str = ""
+    """File, line and function; empty where no traceback tells."""
+    ended_as: str = ""
+    """What it became further up, where it is the root of a chain."""
 
 
 class Report(Struct, frozen=True):
@@ -40,8 +53,14 @@ class Report(Struct, frozen=True):
 
     diagnoses: tuple[Diagnosis, ...]
     """The cause first."""
+    exception: Root | None
+    """Where nothing explains it, this is what to report."""
     seen: tuple[str, ...]
-    """Every id that matched, causes or not, in the order of the log."""
+    """Every id that matched, cause or not, in the order of the log."""
+    lines: int
+    """Of the log."""
+    failed: bool
+    """Whether the log shows a failure at all."""
 
     @property
     def unknown(self) -> bool:
