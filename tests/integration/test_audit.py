@@ -75,7 +75,11 @@ class Environment:
 
     def seen(self, **questions: list[str]) -> Seen:
         """What the program says."""
-        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ())
+        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ()) | {
+            "stated": {},
+            "deep": False,
+            "other_installers": (),
+        }
         asked = {"driver_libraries": ["libcuda.so.1"], **silent}
         argv = [self.folder / "bin/python", "-I", "-S", "-c", program("probe"), json.dumps({**asked, **questions})]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
