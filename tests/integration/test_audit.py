@@ -78,7 +78,8 @@ class Environment:
         silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ()) | {
             "stated": {},
             "deep": False,
-            "other_installers": (),
+            "installers": (),
+            "folders": (),
         }
         asked = {"driver_libraries": ["libcuda.so.1"], **silent}
         argv = [self.folder / "bin/python", "-I", "-S", "-c", program("probe"), json.dumps({**asked, **questions})]

@@ -43,7 +43,8 @@ def ask_probe(inside: Inside, known: Known, framework: Framework | None = None, 
         "families": [each.files for each in known.families.values()],
         "programs": sorted({app.argv[0] for app in apps.values()}),
         "variables": variables_of(framework) if framework else [],
-        "other_installers": known.other_installers.names,
+        "installers": known.kept_by_others.installers,
+        "folders": known.kept_by_others.folders,
         "deep": deep,
     }
     return _answered(inside, "probe", questions, _PROBE_SECONDS, Seen)
@@ -84,8 +85,9 @@ def _answered(inside: Inside, name: str, questions: dict[str, Any], timeout: flo
         return msgspec.json.decode(done.stdout, type=type)
     except msgspec.MsgspecError as error:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
+        gone = "its interpreter may be gone: remove the environment, and make it again"
         raise BackendError(
             f"the environment's Python gave no answer (status {done.status})",
             details=last,
-            hint="its interpreter may be gone: remove the environment, and make it again",
+            hint="Python 3.8 is the oldest that can be looked into" if "SyntaxError" in last else gone,
         ) from error

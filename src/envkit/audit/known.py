@@ -77,6 +77,15 @@ class Refusal(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
+class KeptByOthers(Struct, frozen=True, forbid_unknown_fields=True):
+    """Packages whose files nobody should compare with RECORD."""
+
+    installers: tuple[str, ...]
+    """As the file INSTALLER names them."""
+    folders: tuple[str, ...]
+    source: str
+
+
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """What brings a library of the system."""
 
@@ -169,7 +178,7 @@ class Known(Struct, frozen=True, forbid_unknown_fields=True):
     optional: tuple[Optional, ...]
     shared_files: Names
     changing_files: Names
-    other_installers: Names
+    kept_by_others: KeptByOthers
     offline: Offline
 
 

@@ -38,8 +38,8 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     sites = SITES
     distributions = [each for site in sites for each in read_distributions(site)]
-    kept = [each for each in distributions if each.installer not in questions["other_installers"]]
-    files = sorted(record_faults(kept, deep=questions["deep"]), key=lambda each: str(each["path"]))
+    ours = [each for each in distributions if not each.is_kept_by(questions["installers"], questions["folders"])]
+    files = sorted(record_faults(ours, deep=questions["deep"]), key=lambda each: str(each["path"]))
     recorded = time.monotonic()
     owners = {path: each.name for each in distributions for path in each.files}
     libraries = Libraries(sites, questions["driver_libraries"])
@@ -135,7 +135,7 @@ class Distribution:
 
     def __init__(self, site: str, info: str) -> None:
         """Reads what is there of METADATA, WHEEL, direct_url.json and RECORD."""
-        folder = os.path.join(site, info)
+        self.folder = folder = os.path.join(site, info)
         words = (_text(os.path.join(folder, each)) for each in ("METADATA", "PKG-INFO", ""))
         head = next(filter(None, words), "").partition("\n\n")[0]
         fields: dict[str, list[str]] = defaultdict(list)
@@ -155,6 +155,10 @@ class Distribution:
         """By absolute path: the hash and the size that RECORD states."""
         for path, digest, stated in _rows(os.path.join(folder, "RECORD")):
             self.files[os.path.normpath(os.path.join(site, path))] = (digest, stated)
+
+    def is_kept_by(self, installers: Iterable[str], folders: Iterable[str]) -> bool:
+        """Whether it was brought by one of these, or is in one of these folders."""
+        return self.installer in installers or self.folder.startswith(tuple(folders))
 
     def is_numpy_2(self) -> bool:
         """Whether it is NumPy from 2 on."""

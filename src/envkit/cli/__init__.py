@@ -12,7 +12,7 @@ from envkit import __version__
 
 COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
-    "doctor": "Find what is wrong with this machine, and say what to do.",
+    "doctor": "Find what is wrong with this machine, or with an environment.",
     "host": "Show the facts of this machine that plans are made from.",
     "list": "List frameworks and their environments, and what fits this machine.",
     "lock": "Resolve environments into hash-pinned locks.",
