@@ -136,7 +136,7 @@ class Distribution:
     def __init__(self, site: str, info: str) -> None:
         """Reads what is there of METADATA, WHEEL, direct_url.json and RECORD."""
         self.folder = folder = os.path.join(site, info)
-        words = (_text(os.path.join(folder, each)) for each in ("METADATA", "PKG-INFO", ""))
+        words = map(_text, (os.path.join(folder, "METADATA"), os.path.join(folder, "PKG-INFO"), folder))
         head = next(filter(None, words), "").partition("\n\n")[0]
         fields: dict[str, list[str]] = defaultdict(list)
         for key, value in re.findall(r"(?m)^([A-Za-z-]+): *(.*)$", head):
