@@ -56,6 +56,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     argv: list[str]
     writes: str = ""
     answers: str = ""
+    heads: int = 4
+    """The attention heads of the tiny model."""
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,7 +162,7 @@ def _prepare_workspace(framework: str, side: Side) -> None:
 
 def _did(side: Side, job: Job) -> str:
     model = ROOT / "tests" / "e2e" / "make_model.py"
-    made = _ran(side, [str(side.venv / "bin" / "python"), str(model), "models/tiny"])
+    made = _ran(side, [str(side.venv / "bin" / "python"), str(model), "models/tiny", str(job.heads)])
     if made != "works":
         return f"no model could be made: {made}"
     if job.answers:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -238,7 +239,8 @@ def test_the_driver_s_libraries_and_plugins_that_nobody_needs_are_no_fault(envir
 
 def test_a_module_for_another_python_is_not_looked_at(environment: Environment) -> None:
     environment.compile("demo/fast.cpython-27-x86_64-linux-gnu.so", MODULE % {"name": "fast"})
-    environment.install("demo", *environment.files())
+    environment.install("demo", *environment.files(), requires=("torch",))
+    environment.install("torch")
 
     assert environment.linking() == []
 
@@ -406,6 +408,20 @@ def test_names_are_found_as_words_in_sources_and_libraries(environment: Environm
     asked = ["DEMO_PORT", "DEMO_HOST", "DEMO_KEY", "DEMO_NATIVE", "PYTHONUNBUFFERED"]
 
     assert environment.seen(variables=asked).words == ("DEMO_NATIVE", "DEMO_PORT", "PYTHONUNBUFFERED")
+
+
+def test_a_short_name_is_found_where_the_compiler_put_it_into_instructions(environment: Environment) -> None:
+    if platform.machine() != "x86_64":
+        skip("needs a processor whose instructions hold eight characters")
+    source = """
+    #include <stdlib.h>
+    #include <string.h>
+    char *endpoint(void) { char name[16]; memcpy(name, "DEMO_ENDPOINT", 14); return getenv(name); }
+    """
+    library = environment.compile("libdemo.so", source, "-O2")
+    assert b"DEMO_ENDPOINT" not in library.read_bytes()
+
+    assert environment.seen(variables=["DEMO_ENDPOINT", "DEMO_ENDSPURT"]).words == ("DEMO_ENDPOINT",)
 
 
 def test_programs_are_those_of_the_environment_and_of_the_path(environment: Environment) -> None:

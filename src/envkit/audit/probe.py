@@ -281,7 +281,8 @@ def words(names: Iterable[str], sites: Iterable[str], libraries: Libraries) -> s
         if not left:
             break
         with _mapped(path) as data:
-            hits = [name for name, word in left.items() if _occurs(word, data)]
+            native = data[:4] == b"\x7fELF"
+            hits = [name for name, word in left.items() if _occurs(word, data) or (native and _is_inlined(word, data))]
         for name in hits:
             found.add(name)
             del left[name]
@@ -324,6 +325,18 @@ def architectures(sites: Iterable[str]) -> set[str]:
                     found.update(said.decode().split())
                 at = data.find(b" sm_", at + 400)
     return found
+
+
+def _is_inlined(word: bytes, data: Any) -> bool:
+    """Whether instructions hold it in pieces, as compilers store strings of up to 15 characters (`movabs`, x86-64)."""
+    rest = word[8:][-4:]
+    at = data.find(word[:8]) if 8 < len(word) < 16 else -1
+    while at >= 0:
+        moved = at > 1 and data[at - 2] in b"\x48\x49" and 0xB8 <= data[at - 1] <= 0xBF
+        if moved and data.find(rest, at + 8, at + 100) >= 0:
+            return True
+        at = data.find(word[:8], at + 1)
+    return False
 
 
 class _mapped:  # noqa: N801  # reads like a function
@@ -670,8 +683,8 @@ class Audit:
         for each in self.libraries.installed:
             owner = self.owner(each)
             beside = owner != "torch" and ("torch" in self.requires(owner) or _needs_torch(each))
-            leaf = (owner, each.soname or os.path.basename(each.path)) not in needed and not _of_another_python(each)
-            if owner != "torch" and (is_module(each) or (beside and leaf)):
+            leaf = (owner, each.soname or os.path.basename(each.path)) not in needed
+            if owner != "torch" and (is_module(each) or (beside and leaf and not is_another_s(each))):
                 self._load(each, torch if beside else plain)
         return list(self.findings.values())
 
@@ -754,10 +767,10 @@ def is_module(library: Library) -> bool:
     return f".{rest}" in EXTENSION_SUFFIXES and f"PyInit_{stem}".encode() in library.defined
 
 
-def _of_another_python(library: Library) -> bool:
-    """Whether its name says that another Python imports it."""
-    rest = os.path.basename(library.path).partition(".")[2]
-    return bool(re.match(r"(cpython|pypy)", rest)) and f".{rest}" not in EXTENSION_SUFFIXES
+def is_another_s(library: Library) -> bool:
+    """Whether it is a module for another Python, which this one never loads."""
+    _, _, rest = os.path.basename(library.path).partition(".")
+    return rest.startswith("cpython-") and f".{rest}" not in EXTENSION_SUFFIXES
 
 
 def _needs_torch(library: Library) -> bool:
