@@ -12,10 +12,11 @@ from envkit import __version__
 
 COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
-    "doctor": "Find what is wrong with this machine, and say what to do.",
+    "diagnose": "Find what broke in a log, and say what to do.",
+    "doctor": "Find what is wrong with this machine, or with an environment.",
     "exec": "Run a program inside the running instance NAME.",
     "host": "Show the facts of this machine that plans are made from.",
-    "list": "List frameworks and their environments, and what fits this machine.",
+    "list": "List frameworks, their environments, and what fits here.",
     "lock": "Resolve environments into hash-pinned locks.",
     "logs": "Show what the instance NAME printed.",
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
