@@ -105,6 +105,7 @@ class Scan:
         self._opened: dict[str, tuple[str, str]] = {}
         """By container, who began a traceback whose other lines may come without a prefix."""
         self._chained_until = 0
+        self._last: Said | None = None
         self._number = 1
         self._succeeded = False
 
@@ -128,7 +129,7 @@ class Scan:
         return Seen(self._proofs, self._chains, self._failures, self._number - 1, self._succeeded)
 
     def _take(self, number: int, piece: bytes) -> None:
-        said = normalise(piece.decode(errors="replace"))
+        said = self._last = normalise(piece.decode(errors="replace"), self._last)
         who = self._whose(said)
         reader = self._readers.get(who) or self._new_reader(who)
         texts = reader.take(number, said.text)
