@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from envkit.matrix.load import Matrix, MatrixEnvironment
+    from envkit.matrix.load import Matrix
 
 READMES = [REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"]
 PAGES = [*READMES, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -90,22 +90,6 @@ def test_frameworks_and_apps_that_are_run_exist(path: Path, shipped: Matrix) -> 
     assert len(runs) > 3
     for framework, app in runs:
         assert app in {*shipped.frameworks[framework].apps, "APP", "应用"}
-
-
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
-def test_the_table_of_environments_says_what_the_matrix_says(
-    path: Path, environment: MatrixEnvironment, shipped: Matrix
-) -> None:
-    rows = [
-        line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{environment.name}`")
-    ]
-
-    assert len(rows) == 1
-    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
-    assert cells[1] == environment.version
-    assert environment.stack.torch in cells[2]
-    assert environment.variant.cuda in cells[2]
-    assert cells[3] == shipped.least_driver(environment)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

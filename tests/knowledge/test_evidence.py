@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from envkit.matrix.load import MatrixEnvironment
 
-READMES = [REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"]
+PAGES = [REPOSITORY / "docs/environments.md", REPOSITORY / "README.zh-CN.md"]
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def test_no_machine_is_named(evidence: Evidence) -> None:
         assert not re.search(r"(^|\s)[/~]|@|://|\d+\.\d+\.\d+\.\d+", seen.machine)
 
 
-@pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
-def test_every_job_is_explained_in_the_readmes(path: Path, evidence: Evidence) -> None:
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_job_is_explained(path: Path, evidence: Evidence) -> None:
     levels = re.findall(r"(?m)^\| `(?:cpu|gpu)` \|.*$", path.read_text(encoding="utf-8"))
 
     assert len(levels) == 2

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envkit.errors import AppError, BackendError, BuildError, EnvkitError, MatrixError, NoPlanError, ResolutionError
+from envkit.errors import (
+    AppError,
+    BackendError,
+    BuildError,
+    EnvkitError,
+    MatrixError,
+    NoPlanError,
+    ResolutionError,
+    UsageError,
+)
 from envkit.process import redact
 
 if TYPE_CHECKING:
@@ -42,6 +51,16 @@ def print_json(value: Any) -> None:  # anything that JSON can hold
 def say(text: str = "") -> None:
     """A line for the reader, on stderr: results alone go to stdout."""
     click.echo(text, err=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the user says yes; raises `UsageError` where nobody is there to be asked."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def has_room_for(columns: int) -> bool:
@@ -173,7 +192,7 @@ def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:
             1,
             f"no space left on the disk: {error.filename or 'see `df -h`'}",
             "",
-            "make room, or set ENVKIT_HOME to a larger disk",
+            "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a larger disk",
         )
     if isinstance(error, PermissionError):
         return (

@@ -224,11 +224,11 @@ def framework_unsupported(machine: Machine) -> Seen:
 
 
 def _objections(machine: Machine) -> dict[str, str]:
-    """What stands against each framework that has no plan; the driver, where that is all."""
+    """What stands against each framework for GPUs that has no plan; the driver, where that is all."""
     found = {}
     for framework, plan in machine.plans.items():
-        if isinstance(plan, NoPlanError) and plan.rejected:
-            environments = [each for each in machine.matrix.environments(framework) if each.variant.cuda]
+        environments = [each for each in machine.matrix.environments(framework) if each.variant.cuda]
+        if environments and isinstance(plan, NoPlanError) and plan.rejected:
             fitting = [each for each in environments if not gpu_objections(each, machine.facts)]
             reasons = [
                 *(reason for each in fitting for reason in driver_objections(each, machine.matrix, machine.facts)),
