@@ -188,7 +188,7 @@ class Scan:
 
     def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
-        caught = {name: value for name, value in found.groupdict().items() if value}
+        caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
             if not proof.lines:
                 proof.chain, proof.where = chain, said.where
