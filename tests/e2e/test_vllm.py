@@ -14,6 +14,7 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 CPU = pytest.param(("venv", "vllm-cpu"), id="venv-cpu")
+DOCKER = pytest.param(("docker", "vllm-cpu"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cpu")
 TINY = ["--max-model-len", "256"]
 QUESTION = {"model": "models/tiny", "messages": [{"role": "user", "content": "say 1"}], "max_tokens": 8}
 
@@ -34,7 +35,8 @@ def test_what_it_sees_is_its_own_environment(machine: Machine) -> None:
     assert "torch==2.13.0" in said
 
 
-@on(CPU)
+@pytest.mark.evidence("chat-completion")
+@on(CPU, DOCKER)
 def test_its_api_answers_a_chat_to_whoever_has_the_key(machine: Machine) -> None:
     machine = prepare(machine)
     machine = replace(machine, cli=replace(machine.cli, env={**machine.cli.env, "VLLM_API_KEY": "e2e-secret"}))

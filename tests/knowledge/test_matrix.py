@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from envkit.audit.judge import variables_of
 from envkit.host.home import providers
 from envkit.matrix.warn import space_needed
 
@@ -83,6 +84,12 @@ def test_the_size_of_every_environment_is_known(environment: MatrixEnvironment) 
     assert size is not None
     assert (1000 if environment.stack.torch else 100) < size.venv_mib < size.image_mib < 40000
     assert space_needed(environment, "home") == size.venv_mib
+
+
+def test_what_a_release_does_not_read_is_a_variable_of_its_framework(environment: MatrixEnvironment) -> None:
+    unread = environment.entry.unread
+
+    assert set(unread.variables if unread else ()) <= set(variables_of(environment.framework))
 
 
 def test_providers_can_be_recognised_and_have_a_disk() -> None:

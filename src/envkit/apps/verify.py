@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from envkit.audit.ask import ask_help, ask_imports, ask_probe
@@ -56,7 +57,8 @@ def verify(backend: Backend, recipe: Recipe, progress: Progress, *, gpus: tuple[
 
     Raises `BackendError` where the environment cannot be asked at all.
     """
-    environment, framework = recipe.environment, recipe.environment.framework
+    environment = recipe.environment
+    framework = msgspec.structs.replace(environment.framework, apps=environment.apps)
     device: Device = "gpu" if gpus else "cpu"
     with _inside(backend, recipe, gpus) as inside:
         progress.step("packages and libraries")
@@ -71,7 +73,7 @@ def verify(backend: Backend, recipe: Recipe, progress: Progress, *, gpus: tuple[
         judge_linked(seen, known()),
         judge_imports(imported, framework, gpu=bool(gpus)),
         judge_cli(seen, answers, framework, gpu=bool(gpus)),
-        judge_variables(seen, framework),
+        judge_variables(seen, framework, environment.entry.unread),
     )
     return Report(environment.name, backend.name, device, checks, overall(checks))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envkit.audit.known import Family, Known
     from envkit.audit.seen import Answer, FileFault, LinkFault, Seen
-    from envkit.matrix.schema import App, Framework, TorchStack
+    from envkit.matrix.schema import App, Framework, TorchStack, Unread
 
 _NVIDIA = re.compile(r"^nvidia-.+-cu(\d{2})\d?$")
 
@@ -127,22 +127,32 @@ def _second_major(seen: Seen, major: str, known: Known) -> Iterator[str]:
 
 
 def _without_its_library(seen: Seen, package: str, version: str, family: Family, cuda: str) -> Iterator[str]:
-    chosen = _chosen(seen, version, family, cuda)
+    torch = f"torch {dict(seen.distributions).get('torch', '')} (CUDA {cuda or 'none'})"
     yield from (
-        f"{package} {version} has no {path.rpartition('/')[2]}, which torch's CUDA {cuda or 'none'} asks for"
-        for path in (*chosen, *family.always)
+        f"{package} {version} has no {path.rpartition('/')[2]}, which {torch} asks for"
+        for path in _taken(seen, version, family, cuda)
         if path not in seen.members
     )
 
 
-def _chosen(seen: Seen, version: str, family: Family, cuda: str) -> tuple[str, ...]:
+def _taken(seen: Seen, version: str, family: Family, cuda: str) -> tuple[str, ...]:
+    """The members that the package loads with this torch, there or not."""
+    versions = dict(seen.distributions)
+    if family.unless and _installed(Requirement(family.unless), versions):
+        return ()
+    torch = "".join(versions.get("torch", "").split(".")[:2])
+    always = (each.replace("{torch}", torch) for each in family.always)
+    return (*_chosen(seen, version, family.chosen.replace("{torch}", torch), family.nearest, cuda), *always)
+
+
+def _chosen(seen: Seen, version: str, chosen: str, nearest: str, cuda: str) -> tuple[str, ...]:
     """The member that the package takes with torch's CUDA, there or not; none without CUDA."""
     if not cuda:
         return ()
-    exact = family.chosen.format(cuda=cuda.replace(".", ""))
-    if exact in seen.members or not Requirement(family.nearest).specifier.contains(version, prereleases=True):
+    exact = chosen.replace("{cuda}", cuda.replace(".", ""))
+    if exact in seen.members or not (nearest and Requirement(nearest).specifier.contains(version, prereleases=True)):
         return (exact,)
-    ours = re.compile(re.escape(family.chosen).replace(r"\{cuda\}", rf"({cuda.partition('.')[0]}\d+)"))
+    ours = re.compile(re.escape(chosen).replace(r"\{cuda\}", rf"({cuda.partition('.')[0]}\d+)"))
     there = sorted((int(match[1]), match[0]) for each in seen.members if (match := ours.fullmatch(each)))
     wanted = int(cuda.replace(".", ""))
     below = [path for number, path in there if number < wanted]
@@ -184,8 +194,9 @@ def _installed(requirement: Requirement, versions: Mapping[str, str]) -> bool:
 
 
 def _others(seen: Seen, versions: Mapping[str, str], package: str, family: Family) -> set[str]:
-    taken = {*family.always, *_chosen(seen, versions.get(package, "0"), family, seen.cuda.get("torch", ""))}
-    return set(seen.members) - taken
+    """The family's members that are not loaded."""
+    ours = {each for each in seen.members if fnmatchcase(each, family.files)}
+    return ours - set(_taken(seen, versions.get(package, "0"), family, seen.cuda.get("torch", "")))
 
 
 def _told(fault: LinkFault) -> str:
@@ -298,9 +309,13 @@ def variables_of(framework: Framework) -> list[str]:
     )
 
 
-def judge_variables(seen: Seen, framework: Framework) -> Check:
-    """Whether something that is installed reads every variable."""
-    names = variables_of(framework)
-    faults = [f"nothing that is installed reads {name}" for name in names if name not in seen.words]
+def judge_variables(seen: Seen, framework: Framework, unread: Unread | None = None) -> Check:
+    """Whether something that is installed reads every variable, but those of which the matrix says that nothing does."""
+    silent = unread.variables if unread else []
+    names = [each for each in variables_of(framework) if each not in silent]
+    faults = [
+        *(f"nothing that is installed reads {name}" for name in names if name not in seen.words),
+        *(f"{name} is read, and envmatrix.yaml says that nothing reads it" for name in silent if name in seen.words),
+    ]
     fine = f"{len(names)} variables are read"
     return judged("variables", faults, fine, seconds=seen.seconds[2], variables=len(names))

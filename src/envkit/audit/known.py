@@ -35,11 +35,14 @@ class Family(Struct, frozen=True, forbid_unknown_fields=True):
 
     files: str
     chosen: str
-    """`{cuda}` is torch's CUDA without its dot."""
+    """`{cuda}` is torch's CUDA without its dot, `{torch}` torch's major and minor version likewise."""
     always: tuple[str, ...]
-    nearest: str
-    """The releases that take another of the same major version where the chosen one is not there."""
+    """Taken beside it, and where torch has no CUDA."""
     source: str
+    nearest: str = ""
+    """The releases that take another of the same major version where the chosen one is not there."""
+    unless: str = ""
+    """Where this is installed, the package takes none of them."""
 
 
 class Optional(Struct, frozen=True, forbid_unknown_fields=True):

@@ -53,7 +53,12 @@ def _framework_json(framework: Framework, rows: list[Row], matrix: Matrix) -> di
         "home": framework.home,
         "cpu": framework.cpu,
         "apps": [
-            {"name": name, "about": app.about, "port": app.port and app.port.default}
+            {
+                "name": name,
+                "about": app.about,
+                "port": app.port and app.port.default,
+                "cpu": framework.cpu or app.cpu,
+            }
             for name, app in framework.apps.items()
         ],
         "environments": [_environment_json(each) for each in rows],

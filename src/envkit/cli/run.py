@@ -97,7 +97,7 @@ def run_command(
     matrix = load_matrix(overlay)
     named(app, matrix.framework(framework).apps, f"app of {framework}")
     facts, device = with_gpus(probe_host(), gpus, device)
-    plan = make_plan(matrix, framework, facts, device=device, environment=environment)
+    plan = make_plan(matrix, framework, facts, device=device, environment=environment, app=app)
     spec = plan.environment.app(app)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")

@@ -168,6 +168,13 @@ class OwnCommand(Struct, frozen=True, forbid_unknown_fields=True):
     """As the app's own."""
 
 
+class Unread(Struct, frozen=True, forbid_unknown_fields=True):
+    """Variables of the framework that other releases of it read, and this one does not."""
+
+    variables: Annotated[list[Variable], Meta(min_length=1)]
+    source: Text
+
+
 class Unavailable(Struct, frozen=True, forbid_unknown_fields=True):
     """A framework, or an environment of one, that cannot be made to work now."""
 
@@ -209,6 +216,8 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     """The distribution whose version is the framework's; absent: the one that framework.yaml names."""
     apps: dict[Name, OwnCommand] = field(default_factory=dict)
     """Where a command in framework.yaml does not hold: by app, this environment's own."""
+    unread: Unread | None = None
+    """Absent: its release reads every variable that framework.yaml names."""
     kernels: Kernels | None = None
     """Absent: it runs wherever its torch does."""
     attention: Attention | None = None
@@ -321,6 +330,8 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     """Absent: the app has no login of its own, and is not exposed."""
     interactive: bool = False
     """Talks with the user at a terminal."""
+    cpu: bool = False
+    """Works without a GPU even if the framework does not: a report, a client, a conversion."""
     help: list[Text] | None = None
     """The command that prints its options; absent: `argv` and `--help`; empty: nothing does."""
 

@@ -18,6 +18,8 @@ from envkit.process import Completed
 from tests.fakes import FakeBackend
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from envkit.backends.base import Launch
     from envkit.matrix.load import Matrix
     from tests.unit.cli.conftest import Envkit, Machine
@@ -35,12 +37,15 @@ class Inside:
     """In what is seen."""
     output: dict[str, tuple[int | None, str]] = field(default_factory=dict)
     """Status and words of commands, by their last word."""
+    asked: list[list[list[str]]] = field(default_factory=list)
+    """The commands that were run, call by call."""
 
     def __call__(self, launch: Launch) -> Completed:
         *python, text, given = launch.argv
         asked = json.loads(given)
         assert python == ["python", "-I", "-S", "-c"]
         if text == program("answers"):
+            self.asked.append(asked["commands"])
             ended = [self.output.get(argv[-1], (0, HELP)) for argv in asked["commands"]]
             return _json([{"status": status, "output": words, "seconds": 2.0} for status, words in ended])
         assert text == program("probe")
@@ -92,6 +97,20 @@ def test_a_healthy_environment_passes(envkit: Envkit, machine: Machine, inside: 
     ]
     assert result.err.splitlines()[0] == "demo-cu130, backend docker (docker works here)"
     assert result.err.splitlines()[-1].endswith("✓ demo-cu130: pass")
+
+
+def test_an_environment_is_asked_by_its_own_commands(envkit: Envkit, inside: Inside, share: Path) -> None:
+    own = "{api: {argv: [python, -m, api], reason: it has no demo-cli, source: x}, talk: {reason: as api, source: x}}"
+    file, text = share / "envmatrix.yaml", "require: [iniconfig==2.0.0]"
+    file.write_text(file.read_text().replace(text, f"{text}\n    apps: {own}"))
+
+    result = envkit("verify", "demo-cu124", "--json")
+
+    cli = next(each for each in json.loads(result.out)["checks"] if each["name"] == "cli")
+    assert (cli["result"], cli["detail"]) == ("pass", "3 apps")
+    asked = [each for launch in inside.asked for each in launch]
+    assert ["python", "-m", "api", "--help"] in asked
+    assert not any("talk" in argv for argv in asked)
 
 
 def test_what_is_not_there_is_made_first_and_once(envkit: Envkit, machine: Machine, inside: Inside) -> None:
