@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import pwd
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say
+from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say
 from envkit.cli.environment import Place, examine_environment
 from envkit.cli.facts import read_facts
 from envkit.cli.findings import findings_as_json, show_findings
@@ -192,7 +191,7 @@ def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
         say(f"  {' '.join(each.argv)}    # {each.finding}")
     if dry_run:
         return []
-    if not yes and not _agreed():
+    if not yes and not agreed("run them?"):
         say("nothing was run")
         return []
     progress = ConsoleProgress()
@@ -205,15 +204,6 @@ def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
         if ended.status:
             say(f"`{' '.join(ended.repair.argv)}` failed with {ended.status}: {ended.output}")
     return done
-
-
-def _agreed() -> bool:
-    try:
-        return click.confirm("run them?", err=True)
-    except click.Abort as error:
-        if sys.stdin.isatty():  # Ctrl-C
-            raise
-        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, object]:
