@@ -56,8 +56,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     argv: list[str]
     writes: str = ""
     answers: str = ""
-    heads: int = 4
-    """The attention heads of the tiny model."""
+    model: list[str] = msgspec.field(default_factory=lambda: ["make_model.py"])
+    """The program in tests/e2e that makes the tiny model, and what it is told beside the folder."""
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,8 +161,9 @@ def _prepare_workspace(framework: str, side: Side) -> None:
 
 
 def _did(side: Side, job: Job) -> str:
-    model = ROOT / "tests" / "e2e" / "make_model.py"
-    made = _ran(side, [str(side.venv / "bin" / "python"), str(model), "models/tiny", str(job.heads)])
+    program, *more = job.model
+    path = ROOT / "tests" / "e2e" / program
+    made = _ran(side, [str(side.venv / "bin" / "python"), str(path), "models/tiny", *more])
     if made != "works":
         return f"no model could be made: {made}"
     if job.answers:

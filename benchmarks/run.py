@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 CLOCKS: tuple[Literal["wall", "cpu"], ...] = ("wall", "cpu")
-NAMES = ("cli", "install", "image", "start", "plain")
+NAMES = ("cli", "diagnose", "install", "image", "start", "plain")
 
 HEAD = """\
 <!-- Made by `./dev bench` from benchmarks/results.json; change benchmarks/. -->

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from envkit.backends.base import BackendName, Instance
+from envkit.backends.base import BackendName, Entry, Instance, Made, NotRunningError
+from envkit.errors import BackendError
 from envkit.lock.lockfile import Lock, inputs_hash
 from envkit.matrix.schema import Cache, Compiled, Toolkit
 from envkit.process import Completed
@@ -114,6 +115,10 @@ class FakeBackend:
         self.attended: list[Launch] = []
         self.removed: list[str] = []
         self.called: list[Launch] = []
+        self.held: list[Made] = []
+        """Environments that it holds, beside those that it made."""
+        self.refusal = ""
+        """Why nothing can be removed."""
         self.answer: Callable[[Launch], Completed] | None = None
         """What a called program does, where it is not the part of all apps."""
         self._problem, self._gpu_problem = problem, gpu_problem
@@ -137,6 +142,32 @@ class FakeBackend:
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Is done at once."""
         self.made.append(recipe)
+
+    def key(self, recipe: Recipe) -> str:
+        """Its name and its lock."""
+        return f"{recipe.environment.name}-{recipe.lock.sha256[:12]}"
+
+    def environments(self) -> list[Made]:
+        """What it made, and what a test put there."""
+        used = [(each.environment, each.name) for each in self.instances() if each.status == "running"]
+        return [
+            Made(
+                name=self.key(each),
+                environment=each.environment.name,
+                key=self.key(each),
+                used_by=tuple(name for environment, name in used if environment == each.environment.name),
+                size=5 * 10**9,
+                frees=2 * 10**9,
+            )
+            for each in self.made
+        ] + self.held
+
+    def discard(self, made: Made) -> None:
+        """Forgets it, unless it refuses."""
+        if self.refusal:
+            raise BackendError(self.refusal)
+        self.made = [each for each in self.made if self.key(each) != made.name]
+        self.held = [each for each in self.held if each != made]
 
     def start(self, launch: Launch) -> None:
         """Plays the part."""
@@ -173,6 +204,12 @@ class FakeBackend:
         if follow and name in self._ended:
             self._ended[name].wait(timeout=10)
 
+    def entry(self, name: str, argv: Sequence[str], *, terminal: bool) -> Entry:
+        """A program of this machine that answers as one inside would."""
+        if self._instances[name].status != "running":
+            raise NotRunningError(name)
+        return Entry((*(("--tty",) if terminal else ()), *argv), {"INSIDE": name}, "/")
+
     def wait(self, name: str) -> int:
         """The status that it was made with, or the one that `end` gave."""
         ended = self._ended.get(name)
@@ -206,6 +243,7 @@ class FakeBackend:
             started=f"2026-01-01T00:00:{len(self.started):02}.000Z",
             url=launch.url,
             exit_status=exit_status,
+            lock=launch.lock_sha256,
         )
 
 

@@ -14,12 +14,16 @@ class EnvkitError(Exception):
     exit_code: ClassVar[int] = 1
     kind: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
-        """`message` says what happened, `details` shows it, `hint` is the next thing to type."""
+    def __init__(self, message: str, *, hint: str = "", details: str = "", log: bytes = b"") -> None:
+        """`message` says what happened, `details` shows it, `hint` is the next thing to type.
+
+        `log` is what a program printed that failed, where that is more than `details`: causes stand further up.
+        """
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details = details
+        self.log = log
 
 
 class UsageError(EnvkitError):
@@ -30,19 +34,21 @@ class UsageError(EnvkitError):
 
 
 class MatrixError(EnvkitError):
-    """`envmatrix.yaml` or a `framework.yaml` has faults; all of them are in `faults`."""
+    """`envmatrix.yaml`, a `framework.yaml` or a file of diagnoses has faults; all of them are in `faults`."""
 
     exit_code = 3
     kind = "matrix"
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        """One line per fault: file, line, key, and what is wrong with which value."""
+    def __init__(
+        self, faults: Sequence[str], *, subject: str = "the compatibility matrix has", again: str = "envkit list"
+    ) -> None:
+        """One line per fault: file, line, key, and what is wrong with which value; `again` reads the files again."""
         self.faults = tuple(faults)
         count = len(self.faults)
         super().__init__(
-            f"the compatibility matrix has {count} fault{'s' if count != 1 else ''}",
+            f"{subject} {count} fault{'s' if count != 1 else ''}",
             details="\n".join(self.faults),
-            hint="every line above names its file and line; `envkit list` reads them again",
+            hint=f"every line above names its file and line; `{again}` reads them again",
         )
 
 
@@ -93,7 +99,7 @@ class AppError(EnvkitError):
     exit_code = 1
     kind = "app"
 
-    def __init__(self, message: str, *, status: int = 1, hint: str = "", details: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 1, hint: str = "", details: str = "", log: bytes = b"") -> None:
         """`status` is the app's exit status; 0 becomes 1, because the app was meant to keep running."""
-        super().__init__(message, hint=hint, details=details)
+        super().__init__(message, hint=hint, details=details, log=log)
         self.exit_code = status or 1  # type: ignore[misc]  # the one kind whose status is not its own

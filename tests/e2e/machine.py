@@ -39,7 +39,7 @@ class Machine:
     @property
     def framework(self) -> str:
         """Whose environment it is."""
-        return self.environment.rpartition("-")[0]
+        return load_matrix().environment(self.environment).framework.name
 
     def options(self, name: str) -> list[str]:
         """What every `run` of this machine is given."""

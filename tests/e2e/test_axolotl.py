@@ -10,12 +10,13 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "axolotl-cu130"), id="venv-cu130")
-OLDER = pytest.param(("venv", "axolotl-cu128"), id="venv-cu128")
-OLD = pytest.param(("venv", "axolotl-cu124"), id="venv-cu124")
+OLDER = pytest.param(("venv", "axolotl-cu128"), id="venv-cu128", marks=pytest.mark.matrix)
+OLD = pytest.param(("venv", "axolotl-cu124"), id="venv-cu124", marks=pytest.mark.matrix)
+DOCKER = pytest.param(("docker", "axolotl-cu130"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu130")
 
 
 @pytest.mark.evidence("sft-lora")
-@on(VENV, OLDER, OLD)
+@on(VENV, OLDER, OLD, DOCKER)
 def test_a_lora_training_learns_and_its_adapter_is_merged(machine: Machine) -> None:
     machine.run("train", "--help")  # makes the environment, and the workspace
     machine.prepare()

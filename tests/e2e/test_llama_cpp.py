@@ -12,11 +12,12 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "llama-cpp-cpu"), id="venv-cpu")
+IMAGE = pytest.param(("docker", "llama-cpp-cpu"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cpu")
 QUESTION = {"messages": [{"role": "user", "content": "say 1"}], "max_tokens": 8}
 
 
-@on(VENV)
-@pytest.mark.evidence("quantize")
+@on(VENV, IMAGE)
+@pytest.mark.evidence("export")
 def test_a_model_gets_fewer_bits(machine: Machine) -> None:
     machine.run("inspect", "--help")  # makes the environment, and the workspace
     machine.make("make_gguf.py", "models/tiny.gguf")
@@ -29,7 +30,7 @@ def test_a_model_gets_fewer_bits(machine: Machine) -> None:
     assert re.search(r"Q8_0 +\| blk\.1\.ffn_up\.weight", said)
 
 
-@on(VENV)
+@on(VENV, IMAGE)
 @pytest.mark.evidence("chat-completion")
 def test_its_api_answers_a_chat(machine: Machine) -> None:
     machine.run("inspect", "--help")
@@ -41,7 +42,7 @@ def test_its_api_answers_a_chat(machine: Machine) -> None:
     assert answer["usage"]["completion_tokens"] == 8
 
 
-@on(VENV)
+@on(VENV, IMAGE)
 def test_a_key_guards_its_api(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.run("inspect", "--help")
     machine.make("make_gguf.py", "models/tiny.gguf")

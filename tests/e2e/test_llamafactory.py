@@ -37,13 +37,14 @@ DOCKER = pytest.param(("docker", "llamafactory-cu130"), marks=pytest.mark.docker
 VENV = pytest.param(("venv", "llamafactory-cu130"), id="venv-cu130")
 OLDER = pytest.param(("venv", "llamafactory-cu128"), id="venv-cu128")
 OLD = pytest.param(("venv", "llamafactory-cu124"), id="venv-cu124")
+OLDEST = pytest.param(("venv", "llamafactory-0.9.3-cu124"), marks=pytest.mark.matrix, id="venv-0.9.3-cu124")
 
 
 # The page -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.evidence("webui")
-@on(DOCKER, VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD, OLDEST)
 def test_the_page_is_llama_factory_s_with_our_data_sets(machine: Machine) -> None:
     cli = machine.cli
     started = cli("run", "llamafactory", "webui", *machine.options(WEBUI), "--port", "0", "-d", "--json", timeout=1500)
@@ -123,13 +124,15 @@ def data_sets(url: str, stage: str) -> list[str]:
 # Jobs -----------------------------------------------------------------------------------------------------------------
 
 
-@on(DOCKER, VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD, OLDEST)
 def test_its_version_is_the_locked_one(machine: Machine) -> None:
-    assert "Welcome to LLaMA Factory, version 0.9.5" in machine.run("version")
+    environment = load_matrix().environment(machine.environment)
+
+    assert f"Welcome to LLaMA Factory, version {environment.version}" in machine.run("version")
 
 
 @pytest.mark.evidence("sft-lora")
-@on(DOCKER, VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD, OLDEST)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("version")  # makes the environment, and the workspace
     machine.prepare()

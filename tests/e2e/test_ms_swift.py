@@ -9,13 +9,14 @@ import pytest
 from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
+DOCKER = pytest.param(("docker", "ms-swift-cu130"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu130")
 VENV = pytest.param(("venv", "ms-swift-cu130"), id="venv-cu130")
-OLDER = pytest.param(("venv", "ms-swift-cu128"), id="venv-cu128")
-OLD = pytest.param(("venv", "ms-swift-cu124"), id="venv-cu124")
+OLDER = pytest.param(("venv", "ms-swift-cu128"), marks=pytest.mark.matrix, id="venv-cu128")
+OLD = pytest.param(("venv", "ms-swift-cu124"), marks=pytest.mark.matrix, id="venv-cu124")
 
 
 @pytest.mark.evidence("webui")
-@on(VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_the_page_is_ms_swift_s(machine: Machine) -> None:
     with machine.server("webui") as url:
         config = json.loads(fetch(f"{url}/config"))
@@ -24,7 +25,7 @@ def test_the_page_is_ms_swift_s(machine: Machine) -> None:
 
 
 @pytest.mark.evidence("sft-lora")
-@on(VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("sft", "--help")  # makes the environment, and the workspace
     machine.prepare()
@@ -40,7 +41,7 @@ def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
 
 
 @pytest.mark.evidence("chat-completion")
-@on(VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_its_api_answers_a_chat(machine: Machine) -> None:
     machine.run("sft", "--help")
     machine.prepare()

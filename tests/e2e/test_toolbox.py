@@ -12,11 +12,12 @@ from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
 NEWEST = pytest.param(("venv", "toolbox-cu132"), id="venv-cu132")
-VENV = pytest.param(("venv", "toolbox-cu130"), id="venv-cu130")
-OLDER = pytest.param(("venv", "toolbox-cu128"), id="venv-cu128")
+VENV = pytest.param(("venv", "toolbox-cu130"), marks=pytest.mark.matrix, id="venv-cu130")
+OLDER = pytest.param(("venv", "toolbox-cu128"), marks=pytest.mark.matrix, id="venv-cu128")
 OLD = pytest.param(("venv", "toolbox-cu124"), id="venv-cu124")
 
 
+@pytest.mark.evidence("sft-lora")
 @on(NEWEST, VENV, OLDER, OLD)
 def test_a_script_under_accelerate_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("env")  # makes the environment, and the workspace
@@ -28,6 +29,7 @@ def test_a_script_under_accelerate_learns_and_writes_an_adapter(machine: Machine
     assert (machine.workspace / "output/adapter/adapter_model.safetensors").stat().st_size > 1000
 
 
+@pytest.mark.evidence("sft-full")
 @on(NEWEST, VENV, OLDER, OLD)
 def test_a_script_under_deepspeed_zero_2_learns(machine: Machine) -> None:
     machine.run("env")

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
+DOCKER = pytest.param(("docker", "trl-cu130"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu130")
 VENV = pytest.param(("venv", "trl-cu130"), id="venv-cu130")
-OLDER = pytest.param(("venv", "trl-cu128"), id="venv-cu128")
-OLD = pytest.param(("venv", "trl-cu124"), id="venv-cu124")
+OLDER = pytest.param(("venv", "trl-cu128"), marks=pytest.mark.matrix, id="venv-cu128")
+OLD = pytest.param(("venv", "trl-cu124"), marks=pytest.mark.matrix, id="venv-cu124")
 
 
 @pytest.mark.evidence("sft-lora")
-@on(VENV, OLDER, OLD)
+@on(DOCKER, VENV, OLDER, OLD)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("env")  # makes the environment, and the workspace
     machine.prepare()
@@ -30,7 +31,7 @@ def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     assert fell(losses(machine.workspace / "saves/e2e"))
 
 
-@on(VENV)
+@on(DOCKER, VENV)
 def test_a_training_under_deepspeed_zero_2_learns(machine: Machine) -> None:
     machine.run("env")
     machine.prepare()

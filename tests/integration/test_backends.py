@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +16,7 @@ import pytest
 
 from envkit.apps.launch import Request, plan_launch
 from envkit.apps.workspace import open_workspace
-from envkit.backends.base import Recipe, Silent
+from envkit.backends.base import Made, NotRunningError, Recipe, Silent
 from envkit.backends.docker import DockerBackend
 from envkit.backends.podman import PodmanBackend
 from envkit.backends.venv import VenvBackend
@@ -316,6 +318,125 @@ def test_two_instances_stand_side_by_side(stage: Stage) -> None:
 
     assert [each.name for each in backend.instances() if each.framework == "tiny"] == ["tiny-sleep-2"]
     backend.remove(second.name, grace_seconds=1)
+
+
+def made_from(backend: Backend, recipe: Recipe) -> Made | None:
+    """What the backend holds for the recipe: an image by its tag; what is left of builds has none."""
+    names = (backend.key(recipe), recipe.environment.image)
+    return next((each for each in backend.environments() if each.name in names), None)
+
+
+@every
+def test_what_was_made_is_held_until_it_is_removed(stage: Stage) -> None:
+    backend, recipe = stage.backend(), stage.recipe
+    backend.make(recipe, Silent())
+
+    held = made_from(backend, recipe)
+    assert held is not None
+    assert (held.environment, held.key, held.used_by) == ("tiny-cpu", backend.key(recipe), ())
+    assert held.folder or (held.size or 0) > 1_000_000
+    assert backend.key(Recipe(recipe.environment, replace(recipe.lock, body="six==1.17.0\n"))) != held.key
+
+    backend.discard(held)
+    backend.discard(held)
+
+    assert not backend.has(recipe)
+    assert made_from(backend, recipe) is None
+    backend.make(recipe, Silent())
+    assert backend.has(recipe)
+
+
+@real
+@pytest.mark.parametrize("app", ["sleep", "job"])
+def test_what_an_instance_uses_is_not_removed(stage: Stage, app: str) -> None:
+    """An image, not even by a container that has ended; a venv, by what runs."""
+    backend = stage.backend()
+    launch = stage.launch(backend, app, *(["0"] if app == "job" else []))
+    backend.start(launch)
+    if app == "job":
+        backend.wait(launch.name)
+    held = made_from(backend, stage.recipe)
+    assert held is not None
+
+    if app == "job" and not backend.isolated:
+        assert held.used_by == ()
+    else:
+        assert held.used_by == ((f"container envkit-{launch.name}",) if backend.isolated else (launch.name,))
+        with pytest.raises(BackendError):
+            backend.discard(held)
+        found = backend.find(launch.name)
+        assert found is not None
+        assert found.status == ("running" if app == "sleep" else "exited")
+    assert backend.has(stage.recipe)
+    backend.remove(launch.name, grace_seconds=1)
+
+
+def inside(
+    backend: Backend, name: str, *argv: str, stdin: bytes = b"", timeout: float = 60
+) -> subprocess.CompletedProcess[bytes]:
+    """A program that ran beside the app."""
+    entry = backend.entry(name, argv, terminal=False)
+    return subprocess.run(
+        entry.argv, env=entry.env, cwd=entry.workdir, input=stdin, capture_output=True, timeout=timeout, check=False
+    )
+
+
+@real
+def test_a_program_beside_the_app_is_its_equal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINY_TOKEN", "a secret")
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    backend.start(launch)
+    until((stage.workspace / "saves/pid").exists)
+    monkeypatch.setenv("TINY_TOKEN", "of a later caller")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    program = (
+        "import json, os, sys, bottle; print(json.dumps([sys.prefix, os.getcwd(), os.getuid(), sys.stdin.read(),"
+        " *(os.environ.get(each) for each in ('TINY_TOKEN', 'TINY_SET', 'TINY_MODELS', 'PYTHONPATH'))]));"
+        " print('heard', file=sys.stderr); sys.exit(9)"
+    )
+
+    done = inside(backend, launch.name, "python", "-c", program, stdin=b"typed")
+
+    folder = VenvBackend().folder(stage.recipe.environment, launch.lock_sha256)
+    models = launch.env["TINY_MODELS"]
+    assert json.loads(done.stdout) == [
+        *(["/opt/venv", "/workspace"] if backend.isolated else [str(folder), str(stage.workspace)]),
+        stage.workspace.stat().st_uid, "typed", "a secret", "by the framework", models, None,
+    ]  # fmt: skip
+    assert (done.stderr, done.returncode) == (b"heard\n", 9)
+    found = backend.find(launch.name)
+    assert found is not None
+    assert (found.status, found.lock) == ("running", launch.lock_sha256)
+    backend.remove(launch.name, grace_seconds=1)
+
+
+@real
+def test_a_program_that_is_not_there_is_not_found(stage: Stage) -> None:
+    backend = stage.backend()
+    launch = stage.launch(backend, "sleep")
+    backend.start(launch)
+
+    if backend.isolated:
+        assert inside(backend, launch.name, "tiny-nothing").returncode in (126, 127)
+    else:
+        with pytest.raises(FileNotFoundError):
+            inside(backend, launch.name, "tiny-nothing")
+    backend.remove(launch.name, grace_seconds=1)
+
+
+@every
+def test_nothing_is_started_beside_an_app_that_has_ended(stage: Stage) -> None:
+    backend = stage.backend(status=0)
+    launch = stage.launch(backend, "job", "0")
+    backend.start(launch)
+    backend.wait(launch.name)
+
+    with pytest.raises(NotRunningError) as caught:
+        backend.entry(launch.name, ["true"], terminal=False)
+
+    assert caught.value.message == "tiny-job is not running"
+    backend.remove(launch.name)
 
 
 def called(stage: Stage, backend: Backend, *argv: str) -> Launch:

@@ -62,6 +62,7 @@ def test_a_detached_server_answers_is_listed_and_stops(cli: Cli, backend: str) -
     listed = cli.instance(name)
     assert listed is not None
     assert listed.pop("started").startswith("20")
+    assert len(listed.pop("lock")) == 64
     assert listed == {
         "name": "tiny-serve",
         "framework": "tiny",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from envkit.matrix.schema import App
 
 _LAST_LINES = 30
+_LOG_LINES = 20_000
+"""That are looked through for the cause."""
 
 
 def run_attached(
@@ -64,13 +66,13 @@ def _wait(backend: Backend, launch: Launch, app: App) -> None:
     )
     if reason:
         ended = not _running(backend, launch.name)
+        printed = b"".join(backend.logs(launch.name, follow=False, tail=_LOG_LINES))
         raise AppError(
             f"{launch.app} did not start: {reason}",
             status=backend.wait(launch.name) if ended else 1,
-            details=b"".join(backend.logs(launch.name, follow=False, tail=_LAST_LINES))
-            .decode(errors="replace")
-            .strip(),
+            details=b"".join(printed.splitlines(keepends=True)[-_LAST_LINES:]).decode(errors="replace").strip(),
             hint="the lines above are the last that it printed",
+            log=printed,
         )
 
 

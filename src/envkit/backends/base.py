@@ -10,7 +10,7 @@ from msgspec import Struct
 from envkit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envkit.host.facts import Gpu
@@ -117,6 +117,49 @@ class Instance(Struct, frozen=True):
     """RFC 3339, UTC, to the millisecond."""
     url: str | None = None
     exit_status: int | None = None
+    lock: str = ""
+    """The hash of the lock that its environment was made from; empty where that is not known."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An environment that a backend holds, or what interrupted work left of one."""
+
+    name: str
+    """Its own, among what the backend holds: a folder's, an image's."""
+    environment: str
+    """As the matrix named it when it was made; empty where nobody knows."""
+    key: str
+    """What it was made from, as `Backend.key` has it; empty: it is of no use to anybody."""
+    used_by: tuple[str, ...] = ()
+    """Whatever keeps it from being removed now, in words."""
+    folder: Path | None = None
+    """Where it is on this machine's disks, if it is a folder."""
+    size: int | None = None
+    """In bytes, of an image."""
+    frees: int | None = None
+    """What an image alone takes of that, where the engine tells: layers are shared."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a program is started inside a running instance: a command line for this machine."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    """Every variable, secrets among them; None: those of the caller."""
+    workdir: str | None = None
+    """None: the caller's."""
+
+
+class NotRunningError(BackendError):
+    """The instance has ended, or is gone."""
+
+    def __init__(self, name: str) -> None:
+        """Of the instance."""
+        super().__init__(
+            f"{name} is not running", hint=f"`envkit logs {name}` shows what it printed; `envkit ps` lists what runs"
+        )
 
 
 class NameTakenError(BackendError):
@@ -150,6 +193,15 @@ class Backend(Protocol):
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Makes the environment, whole or not at all; raises `BuildError` or `BackendError`."""
 
+    def key(self, recipe: Recipe) -> str:
+        """What tells an environment made from this recipe from one made from another."""
+
+    def environments(self) -> list[Made]:
+        """All that it made and still holds, by name, with what interrupted work left; nothing of anybody else."""
+
+    def discard(self, made: Made) -> None:
+        """Removes what it made, at once for others; raises `BackendError` where something uses it, or it may not."""
+
     def start(self, launch: Launch) -> None:
         """Starts an app and returns at once; a failed start leaves nothing behind."""
 
@@ -170,6 +222,12 @@ class Backend(Protocol):
 
     def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """What the app printed, from its last `tail` lines on; `follow` goes on until it ends."""
+
+    def entry(self, name: str, argv: Sequence[str], *, terminal: bool) -> Entry:
+        """How to start a program beside the app, as its user, in its folder, with its variables.
+
+        `terminal`: it will talk with the user at one. Raises `NotRunningError` where the app has ended.
+        """
 
     def wait(self, name: str) -> int:
         """Waits until the app ends; its exit status."""

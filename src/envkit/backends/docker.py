@@ -16,8 +16,8 @@ from docker.types import DeviceRequest, Mount, Ulimit
 from envkit import process
 from envkit.backends.base import NameTakenError
 from envkit.backends.build_log import BuildLog
-from envkit.backends.buildkit import build_command
-from envkit.backends.engine import LABEL, PREFIX, Container, ContainerBackend, labels_of, owner_of
+from envkit.backends.buildkit import RECIPE_LABEL, build_command
+from envkit.backends.engine import LABEL, PREFIX, Container, ContainerBackend, Image, labels_of, owner_of
 from envkit.backends.gpu import CDI_ALL, GpuRequest, request_gpus
 from envkit.errors import BackendError
 from envkit.host.probes import probe_host
@@ -89,6 +89,36 @@ class DockerBackend(ContainerBackend):
         log = BuildLog(progress)
         status = process.stream([*build_command(), *options], log.feed, env={**os.environ, "DOCKER_BUILDKIT": "1"})
         return log.failure() if status else None
+
+    def _images(self) -> list[Image]:
+        api = self._client.api
+        with _engine():
+            # All of them, because what is shared is counted among those that are asked for; the SDK cannot ask for it.
+            answer = api.get(
+                f"{api.base_url}/v{api.api_version}/images/json", params={"shared-size": "1"}, timeout=api.timeout
+            )
+            answer.raise_for_status()
+            containers = api.containers(all=True)
+        return [
+            Image(
+                id=each["Id"],
+                tags=tuple(tag for tag in each["RepoTags"] or () if tag != "<none>:<none>"),
+                labels=each["Labels"],
+                size=each["Size"],
+                # -1: an engine before API 1.42, which does not say
+                unshared=each["Size"] - each["SharedSize"] if each.get("SharedSize", -1) >= 0 else None,
+                containers=tuple(one["Names"][0].strip("/") for one in containers if one["ImageID"] == each["Id"]),
+            )
+            for each in answer.json()
+            if RECIPE_LABEL in (each["Labels"] or {})
+        ]
+
+    def _remove_image(self, image: str) -> None:
+        try:
+            with _engine():
+                self._client.images.remove(image)
+        except NotFound:
+            pass
 
     # Instances
 

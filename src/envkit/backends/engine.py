@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -10,24 +11,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envkit import process
-from envkit.backends.base import Instance
+from envkit.backends.base import Entry, Instance, Made, NotRunningError
 from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_hint, build_options, recipe_hash
 from envkit.errors import BackendError, BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from envkit.backends.base import BackendName, Launch, Progress, Recipe
     from envkit.process import Completed
 
 LABEL = "io.envkit."
 PREFIX = "envkit-"
+IMAGES = "envkit/"
+"""What the names of images begin with."""
 LIMITS = {
     "memlock": -1,  # pinned memory
     "stack": 64 * 2**20,
     "nofile": 1048576,  # Docker 29 starts containers with 1024
 }
 """Soft and hard in one; -1 is none."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that was built by envkit, as its engine describes it."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size: int
+    """In bytes."""
+    unshared: int | None = None
+    """What no other image has; None where the engine does not tell."""
+    containers: tuple[str, ...] = ()
+    """The names of its containers, running or not."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,14 @@ class ContainerBackend(ABC):
     @abstractmethod
     def _build(self, options: list[str], progress: Progress) -> tuple[str, str] | None:
         """None once the image is there, else the failing step's name (where one failed) and its last lines."""
+
+    @abstractmethod
+    def _images(self) -> list[Image]:
+        """The images with the label of a recipe, tagged or not."""
+
+    @abstractmethod
+    def _remove_image(self, image: str) -> None:
+        """Takes the tag away, and with the last tag the image; raises `BackendError` where a container uses it."""
 
     @abstractmethod
     def _containers(self, label: str) -> list[Container]:
@@ -116,6 +142,22 @@ class ContainerBackend(ABC):
                     hint=build_hint(details, self.program),
                 )
 
+    def key(self, recipe: Recipe) -> str:
+        """The hash of all that it is built from, its name included."""
+        return recipe_hash(recipe)
+
+    def environments(self) -> list[Made]:
+        """Every tag of ours, and what has none: images that a newer build took it from, and podman's of build stages.
+
+        Tags that a user gave are not ours.
+        """
+        made = [one for image in self._images() for one in _made(image)]
+        return sorted(made, key=lambda each: each.name)
+
+    def discard(self, made: Made) -> None:
+        """Removes the tag, and with the last one the image."""
+        self._remove_image(made.name)
+
     # Instances
 
     def start(self, launch: Launch) -> None:
@@ -164,6 +206,19 @@ class ContainerBackend(ABC):
         found = self._containers(f"instance={name}")
         return self._instance(found[0]) if found else None
 
+    def entry(self, name: str, argv: Sequence[str], *, terminal: bool) -> Entry:
+        """The engine's own `exec`: it knows user, folder and variables of the container."""
+        found = [each for each in self._containers(f"instance={name}") if each.running]
+        if not found:
+            raise NotRunningError(name)
+        if not shutil.which(self.program):
+            raise BackendError(
+                f"programs are started in a container by the `{self.program}` command line, and there is none",
+                hint="install it",
+            )
+        tty = ("--tty",) if terminal else ()
+        return Entry((self.program, "exec", "--interactive", *tty, found[0].id, *argv))
+
     def _bearable_limits(self, launch: Launch) -> Mapping[str, int]:
         """The limits that this engine may set, tried on a container that does nothing.
 
@@ -192,7 +247,22 @@ class ContainerBackend(ABC):
             started=container.created,
             url=labels.get(f"{LABEL}url") or None,
             exit_status=None if container.running else container.exit_status,
+            lock=labels.get(f"{LABEL}lock", ""),
         )
+
+
+def _made(image: Image) -> list[Made]:
+    """An image under each of its names that is ours; one that somebody gave a name of his own stays under that."""
+    ours = [tag for tag in image.tags if tag.startswith(IMAGES)]
+    made = Made(
+        name=image.id.removeprefix("sha256:")[:12],
+        environment=image.labels.get(f"{LABEL}environment", ""),
+        key=image.labels.get(RECIPE_LABEL, ""),
+        used_by=tuple(f"container {name}" for name in image.containers),
+        size=image.size,
+        frees=image.unshared if len(image.tags) < 2 else None,  # the image goes with its last tag
+    )
+    return [replace(made, name=tag) for tag in ours] if image.tags else [made]
 
 
 def labels_of(launch: Launch) -> dict[str, str]:

@@ -25,7 +25,8 @@ from packaging.version import Version
 from envkit import process
 from envkit.backends.base import NameTakenError
 from envkit.backends.build_log import PodmanLog
-from envkit.backends.engine import LABEL, LIMITS, PREFIX, Container, ContainerBackend, labels_of, owner_of
+from envkit.backends.buildkit import RECIPE_LABEL
+from envkit.backends.engine import LABEL, LIMITS, PREFIX, Container, ContainerBackend, Image, labels_of, owner_of
 from envkit.backends.gpu import CDI_ALL, cdi_names
 from envkit.backends.podman_log import read_log
 from envkit.errors import BackendError
@@ -86,6 +87,15 @@ class _Image(msgspec.Struct):
     labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
 
 
+class _Listed(msgspec.Struct):
+    """An image, as `podman images` has it."""
+
+    id: str = msgspec.field(name="Id")
+    size: int = msgspec.field(name="Size")
+    names: list[str] | None = msgspec.field(name="Names", default=None)
+    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+
+
 class _Working(msgspec.Struct):
     """A container of `podman ps --external`, which lists those of builds too."""
 
@@ -93,10 +103,12 @@ class _Working(msgspec.Struct):
     image: str = msgspec.field(name="ImageID")
     created: int = msgspec.field(name="Created")
     command: list[str] | None = msgspec.field(name="Command", default=None)
+    names: list[str] | None = msgspec.field(name="Names", default=None)
 
 
 _IMAGES = msgspec.json.Decoder(list[_Image])
 _CONTAINERS = msgspec.json.Decoder(list[_Inspected])
+_LISTED = msgspec.json.Decoder(list[_Listed])
 _BUILDS = msgspec.json.Decoder(list[_Working])
 """Made here and not at their first use, which two threads at once do not survive: one follows an app, one waits for it."""
 
@@ -152,6 +164,27 @@ class PodmanBackend(ContainerBackend):
             _remove_working_containers(log.images, began)
             raise
         return None if status == 0 and log.complete else log.failure()
+
+    def _images(self) -> list[Image]:
+        listed = _LISTED.decode(
+            _done(["images", "--no-trunc", "--filter", f"label={RECIPE_LABEL}", "--format", "json"]).stdout
+        )
+        used = _BUILDS.decode(_done(["ps", "--all", "--external", "--no-trunc", "--format", "json"]).stdout)
+        return [
+            Image(
+                id=each.id,
+                tags=tuple(name.removeprefix("localhost/") for name in each.names or ()),
+                labels=each.labels or {},
+                size=each.size,
+                containers=tuple((one.names or [one.id[:12]])[0] for one in used if one.image == each.id),
+            )
+            for each in listed
+        ]
+
+    def _remove_image(self, image: str) -> None:
+        done = _podman(["image", "rm", image], timeout=600)
+        if done.status and _podman(["image", "exists", image]).status == 0:
+            raise _refusal(done)
 
     # Instances
 

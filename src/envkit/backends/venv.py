@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -19,13 +21,15 @@ import psutil
 from filelock import FileLock, Timeout
 
 from envkit import process
-from envkit.backends.base import Instance, NameTakenError
+from envkit.backends.base import Entry, Instance, Made, NameTakenError, NotRunningError
 from envkit.errors import BackendError, BuildError
+from envkit.host.files import is_folder
+from envkit.host.folders import ABANDONED, discard
 from envkit.host.home import envkit_home
 from envkit.host.index import uv_command, uv_environ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from envkit.backends.base import Launch, Progress, Recipe
     from envkit.matrix.load import MatrixEnvironment
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
 
 _UNWANTED = ("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CONDA_PREFIX")
 """Settings of the user's other Pythons that would reach into the environment, or make every start a slow one."""
+_FOLDER = re.compile(r"(?P<environment>[A-Za-z0-9].*)-[0-9a-f]{12}")
+"""An environment's folder: its name and its lock."""
+_CONTENTS = "contents.txt"
+"""In an environment: what is in it, written when it was whole."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -45,6 +53,7 @@ class Record(msgspec.Struct, frozen=True):
     started: str
     url: str | None
     argv: tuple[str, ...]
+    lock: str = ""
 
 
 _RECORD = msgspec.json.Decoder(Record)
@@ -77,8 +86,81 @@ class VenvBackend:
         return self._home / "environments" / f"{environment.name}-{lock_sha256[:12]}"
 
     def has(self, recipe: Recipe) -> bool:
-        """Whether the environment was installed from this very lock, to the end."""
-        return self.folder(recipe.environment, recipe.lock.sha256).is_dir()
+        """Whether the environment was installed from this very lock, to the end, and nobody took from it since."""
+        return _is_whole(self.folder(recipe.environment, recipe.lock.sha256))
+
+    def key(self, recipe: Recipe) -> str:
+        """The folder's name."""
+        return self.folder(recipe.environment, recipe.lock.sha256).name
+
+    def environments(self) -> list[Made]:
+        """The folders that are environments, by name and content, and what interrupted work left of some."""
+        parent, users = self._home / "environments", self._users()
+        made = []
+        for folder in sorted(parent.iterdir()) if is_folder(parent) else []:
+            left = ABANDONED.fullmatch(folder.name)
+            match = _FOLDER.fullmatch(left["name"] if left else folder.name)
+            if not match or folder.is_symlink() or not folder.is_dir():
+                continue
+            if left and not _is_held(_guard(folder.with_name(left["name"]))):
+                made.append(Made(folder.name, match["environment"], "", folder=folder))
+            elif not left and any((folder / each).is_file() for each in ("pyvenv.cfg", _CONTENTS)):
+                key = folder.name if _is_whole(folder) else ""
+                made.append(Made(folder.name, match["environment"], key, tuple(users[folder.name]), folder=folder))
+        return made
+
+    def discard(self, made: Made) -> None:
+        """Removes the folder, unless something has begun to use it; nobody can start it meanwhile, or wait for it."""
+        assert made.folder is not None  # noqa: S101  # `environments` gave it
+        if ABANDONED.fullmatch(made.folder.name):
+            discard(made.folder)
+            return
+        guard = FileLock(_guard(made.folder))
+        try:
+            guard.acquire(timeout=0)
+        except Timeout:
+            raise BackendError(f"{made.name} is being installed", hint="try again when that has ended") from None
+        except OSError as error:
+            raise BackendError(
+                f"{made.folder} cannot be removed: {error.strerror}", hint="`ls -ld` tells whose it is"
+            ) from error
+        try:
+            self._discard_unused(made.folder)
+        finally:
+            guard.release()
+
+    def _discard_unused(self, folder: Path) -> None:
+        if users := self._users()[folder.name]:
+            raise BackendError(
+                f"{folder.name} would be removed, and is used by {' and '.join(users)}",
+                hint="`envkit ps` lists the instances, `envkit stop` ends them",
+            )
+        discard(folder)
+
+    def _users(self) -> defaultdict[str, list[str]]:
+        """What uses an environment, by its folder's name: instances, else processes (a terminal app, a verification)."""
+        users: defaultdict[str, list[str]] = defaultdict(list)
+        for each in self.instances():
+            if each.status == "running" and each.lock:
+                users[f"{each.environment}-{each.lock[:12]}"].append(each.name)
+        known = set(users)
+        for running in psutil.process_iter():
+            name = self._folder_of(running)
+            if name and name not in known:
+                users[name].append(f"process {running.pid}")
+        return users
+
+    def _folder_of(self, running: psutil.Process) -> str | None:
+        """The environment that a process lives in; of another user's, its command line alone can tell."""
+        parent = self._home / "environments"
+        try:
+            places = running.cmdline()[:2]
+            with suppress(psutil.AccessDenied):
+                places.append(running.environ().get("VIRTUAL_ENV", ""))
+        except psutil.Error:
+            return None
+        found = (Path(place) for place in places if place.startswith(f"{parent}/"))
+        return next((each.relative_to(parent).parts[0] for each in found), None)
 
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Installs the lock into a staging venv and gives it its name when it is whole.
@@ -92,15 +174,18 @@ class VenvBackend:
         target = self.folder(recipe.environment, recipe.lock.sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = target.with_name(f".{target.name}.staging-{os.getpid()}")
-        guard = FileLock(target.with_name(f".{target.name}.guard"))
+        guard = FileLock(_guard(target))
         try:
             guard.acquire(timeout=0)
         except Timeout:
             progress.step(f"waiting for another envkit that installs {recipe.environment.name}")
             guard.acquire()
         try:
-            if target.is_dir():
+            if _is_whole(target):
                 return
+            if target.exists():
+                progress.step(f"something is missing in {target.name}: it is made again")
+                self._discard_unused(target)
             for abandoned in target.parent.glob(f".{target.name}.staging-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
             _install(recipe, staging, progress)
@@ -130,6 +215,7 @@ class VenvBackend:
             started=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             url=launch.url,
             argv=self._argv(launch),
+            lock=launch.lock_sha256,
         )
         (folder / "launch.json").write_bytes(msgspec.json.encode(record))
         try:
@@ -190,6 +276,21 @@ class VenvBackend:
                     return
                 time.sleep(0.1)
 
+    def entry(self, name: str, argv: Sequence[str], *, terminal: bool) -> Entry:
+        """With the variables that the app's supervisor was started with: the kernel keeps them, secrets too, and no file."""
+        supervisor = self._supervisor(name)
+        try:
+            if supervisor:
+                own = {"TERM": os.environ["TERM"]} if terminal and "TERM" in os.environ else {}
+                return Entry(tuple(argv), {**supervisor.environ(), **own}, supervisor.cwd())
+        except psutil.AccessDenied as error:
+            raise BackendError(
+                f"{name} runs as another user, whose variables cannot be read", hint="call envkit as that user"
+            ) from error
+        except psutil.NoSuchProcess:
+            pass
+        raise NotRunningError(name)
+
     def wait(self, name: str) -> int:
         """Waits until the app ends; its exit status, or 1 where nobody was left to write it down."""
         while self._is_running(name):
@@ -226,6 +327,7 @@ class VenvBackend:
             started=record.started,
             url=record.url,
             exit_status=None if running else self._exit_status(folder),
+            lock=record.lock,
         )
 
     def _is_running(self, name: str) -> bool:
@@ -256,6 +358,47 @@ class VenvBackend:
         path = f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         toolkit = launch.environment.toolkit_env(str(home))
         return {**inherited, "VIRTUAL_ENV": str(home), "PATH": path, **toolkit, **launch.env, **launch.secrets}
+
+
+def _guard(folder: Path) -> Path:
+    """The file that is locked while the environment is made, or removed."""
+    return folder.with_name(f".{folder.name}.guard")
+
+
+def _is_held(guard: Path) -> bool:
+    if not guard.exists():
+        return False
+    lock = FileLock(guard)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):  # another user's, perhaps
+        return True
+    lock.release()
+    return False
+
+
+def _contents(venv: Path) -> list[str]:
+    """What is in a venv, as far as the first level of its packages tells: one that is half deleted lacks some of it.
+
+    Without what changes when a user installs another version by hand.
+    """
+    packages = next(venv.glob("lib/python*/site-packages"))
+    found = (each for each in packages.iterdir() if not each.name.endswith((".dist-info", "__pycache__")))
+    return sorted(str(each.relative_to(venv)) for each in found)
+
+
+def _is_whole(venv: Path) -> bool:
+    """Whether all is there that was when it was made, and the Python that it was made with."""
+    try:
+        made = (venv / _CONTENTS).read_text(encoding="utf-8").splitlines()
+        return {*made} <= {*_contents(venv)} and (venv / "bin/python").exists()
+    except (OSError, StopIteration):
+        return False
+
+
+def prune_downloads(*, everything: bool) -> int:
+    """uv's status, after it removed from its cache what it cannot use any more, or everything; it says itself how much."""
+    return process.attend([*uv_command(), "cache", "clean" if everything else "prune"], env=uv_environ())
 
 
 def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
@@ -307,6 +450,7 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
             hint=_install_hint(words),
         )
     _link(recipe.environment, venv)
+    (venv / _CONTENTS).write_text("\n".join(_contents(venv)), encoding="utf-8")
 
 
 def _link(environment: MatrixEnvironment, venv: Path) -> None:
@@ -323,5 +467,5 @@ def _install_hint(words: str) -> str:
     if "hash mismatch" in words.lower():
         return "what the package index serves is not what was locked: choose another index with `--mirror`"
     if _is_full(words):
-        return "make room, or set ENVKIT_HOME to a folder on a larger disk"
+        return "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk"
     return "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"

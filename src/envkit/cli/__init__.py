@@ -12,16 +12,21 @@ from envkit import __version__
 
 COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
-    "doctor": "Find what is wrong with this machine, and say what to do.",
+    "diagnose": "Find what broke in a log, and say what to do.",
+    "doctor": "Find what is wrong with this machine, or with an environment.",
+    "exec": "Run a program inside the running instance NAME.",
     "host": "Show the facts of this machine that plans are made from.",
-    "list": "List frameworks and their environments, and what fits this machine.",
+    "list": "List frameworks, their environments, and what fits here.",
     "lock": "Resolve environments into hash-pinned locks.",
     "logs": "Show what the instance NAME printed.",
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
+    "prune": "Remove what envkit made and nothing uses any more.",
     "ps": "List instances, whatever backend runs them.",
     "render": "Write Dockerfiles and compose files from the matrix and its locks.",
     "run": "Run an app of a framework: the main job.",
+    "shell": "Open a shell inside the running instance NAME.",
     "stop": "Stop instances and remove them; the workspace stays.",
+    "url": "Print the address of the instance NAME.",
     "verify": "Check made environments: installed, linked, importing, answering.",
 }
 """Each is a module of this package with a command of the same name in it; a test keeps the texts in step."""

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envkit.errors import EnvkitError, MatrixError, NoPlanError
+from envkit.errors import (
+    AppError,
+    BackendError,
+    BuildError,
+    EnvkitError,
+    MatrixError,
+    NoPlanError,
+    ResolutionError,
+    UsageError,
+)
 from envkit.process import redact
 
 if TYPE_CHECKING:
@@ -42,6 +51,16 @@ def print_json(value: Any) -> None:  # anything that JSON can hold
 def say(text: str = "") -> None:
     """A line for the reader, on stderr: results alone go to stdout."""
     click.echo(text, err=True)
+
+
+def agreed(question: str) -> bool:
+    """Whether the user says yes; raises `UsageError` where nobody is there to be asked."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
 def has_room_for(columns: int) -> bool:
@@ -116,6 +135,11 @@ def report_error(error: BaseException) -> int:
             extra["rejected"] = [{"environment": name, "reasons": list(reasons)} for name, reasons in error.rejected]
         if isinstance(error, MatrixError):
             extra["faults"] = list(error.faults)
+        if log := _log_of(error):
+            from envkit.cli.cause import find_cause
+
+            found = find_cause([log])
+            extra["diagnosis"] = found and {"id": found.id, "title": found.title, "fix": list(found.fix)}
         body = {
             "kind": kind,
             "message": message,
@@ -126,12 +150,27 @@ def report_error(error: BaseException) -> int:
         }
         print_json({"error": {key: redact(each) if isinstance(each, str) else each for key, each in body.items()}})
         return status
+    _say_error(error, message, details, hint)
+    return status
+
+
+def _say_error(error: BaseException, message: str, details: str, hint: str) -> None:
     say(f"{style('error:', fg='red', bold=True)} {redact(message)}")
     for line in redact(details).splitlines():
         say(f"  {line}")
+    if log := _log_of(error):
+        from envkit.cli.cause import say_cause
+
+        say_cause([log], getattr(error, "kind", "error"))
     if hint:
         say(f"\n{style('hint:', fg='cyan', bold=True)} {redact(hint)}")
-    return status
+
+
+def _log_of(error: BaseException) -> bytes:
+    """What a program printed that failed; empty for errors of other kinds."""
+    if isinstance(error, (AppError, BackendError, BuildError)):
+        return error.log or error.details.encode()
+    return error.log if isinstance(error, ResolutionError) else b""
 
 
 def _own_arguments() -> list[str]:
@@ -153,7 +192,7 @@ def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:
             1,
             f"no space left on the disk: {error.filename or 'see `df -h`'}",
             "",
-            "make room, or set ENVKIT_HOME to a larger disk",
+            "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a larger disk",
         )
     if isinstance(error, PermissionError):
         return (

@@ -20,16 +20,21 @@ def backends() -> dict[str, Backend]:
     return {"docker": DockerBackend(), "podman": PodmanBackend(), "venv": VenvBackend()}
 
 
-def all_instances() -> list[tuple[Backend, Instance]]:
-    """The instances of every backend that answers; a backend that should answer and does not is named on stderr."""
+def answering(otherwise: str = "instances of {} are not shown") -> list[Backend]:
+    """The backends that answer; one that should answer and does not is named on stderr, with what that means."""
     found = []
     for backend in backends().values():
         problem = backend.problem()
         if problem is None:
-            found += [(backend, instance) for instance in backend.instances()]
+            found.append(backend)
         elif "permission denied" in problem:
-            say(f"warning: instances of {backend.name} are not shown: {problem}")
+            say(f"warning: {otherwise.format(backend.name)}: {problem}")
     return found
+
+
+def all_instances() -> list[tuple[Backend, Instance]]:
+    """The instances of every backend that answers; a backend that should answer and does not is named on stderr."""
+    return [(backend, instance) for backend in answering() for instance in backend.instances()]
 
 
 def find_instance(name: str) -> tuple[Backend, Instance]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @json_option
 @matrix_option
 def list_command(framework: str | None, described: Path | None, as_json: bool, overlay: Path | None) -> None:
-    """List frameworks and their environments, and what fits this machine.
+    """List frameworks, their environments, and what fits here.
 
     Of each environment it shows the versions, what was seen of it, and when. With FRAMEWORK, its apps too, and all that is
     known of its environments. Nothing is installed or changed.
@@ -53,7 +53,12 @@ def _framework_json(framework: Framework, rows: list[Row], matrix: Matrix) -> di
         "home": framework.home,
         "cpu": framework.cpu,
         "apps": [
-            {"name": name, "about": app.about, "port": app.port and app.port.default}
+            {
+                "name": name,
+                "about": app.about,
+                "port": app.port and app.port.default,
+                "cpu": framework.cpu or app.cpu,
+            }
             for name, app in framework.apps.items()
         ],
         "environments": [_environment_json(each) for each in rows],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envkit.evidence import Seen
     from envkit.host.facts import HostFacts
     from envkit.matrix.load import Matrix, MatrixEnvironment
-    from envkit.matrix.schema import Framework, Kernels, TorchStack, Unavailable
+    from envkit.matrix.schema import App, Framework, Kernels, TorchStack, Unavailable
 
 _WIDE = 110
 """From this many columns on, a terminal shows the overview whole."""
@@ -116,7 +116,10 @@ def show_framework(framework: Framework, rows: list[Row], matrix: Matrix) -> Non
     click.echo(f"{framework.title} ({framework.name})  {framework.home}\n")
     print_table(
         ["App", "What it is", "Port"],
-        [[name, app.about, str(app.port.default) if app.port else ""] for name, app in framework.apps.items()],
+        [
+            [name, _about(app, framework), str(app.port.default) if app.port else ""]
+            for name, app in framework.apps.items()
+        ],
     )
     click.echo()
     lines = [
@@ -141,6 +144,11 @@ def show_framework(framework: Framework, rows: list[Row], matrix: Matrix) -> Non
     if missing := matrix.unavailable(framework.name):
         click.echo()
         _show_missing(missing)
+
+
+def _about(app: App, framework: Framework) -> str:
+    """What it is, and that it works without a GPU where the framework as such does not."""
+    return f"{app.about}; needs no GPU" if app.cpu and not framework.cpu else app.about
 
 
 def _particulars(row: Row) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,11 @@ from envkit.apps.run import run_attached, run_detached
 from envkit.apps.workspace import open_workspace
 from envkit.backends.base import Recipe
 from envkit.cli.build import base_image_option, mirror_option
+from envkit.cli.cause import say_cause
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
 from envkit.cli.instances import backends
 from envkit.cli.plan import device_option, environment_option, gpus_option, plan_json, with_gpus
+from envkit.diagnose.keep import Kept
 from envkit.errors import UsageError
 from envkit.host.index import split_proxies
 from envkit.host.probes import probe_host
@@ -97,7 +99,7 @@ def run_command(
     matrix = load_matrix(overlay)
     named(app, matrix.framework(framework).apps, f"app of {framework}")
     facts, device = with_gpus(probe_host(), gpus, device)
-    plan = make_plan(matrix, framework, facts, device=device, environment=environment)
+    plan = make_plan(matrix, framework, facts, device=device, environment=environment, app=app)
     spec = plan.environment.app(app)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
@@ -158,11 +160,17 @@ def _run(backend: Backend, launch: Launch, spec: App, *, detach: bool, as_json: 
         return 0
     stream = sys.stderr.buffer if spec.kind == "server" else sys.stdout.buffer
 
+    kept = Kept()
+
     def output(chunk: bytes) -> None:
         stream.write(chunk)
         stream.flush()
+        kept.add(chunk)
 
-    return run_attached(backend, launch, spec, output=output, up=up)
+    status = run_attached(backend, launch, spec, output=output, up=up)
+    if status and not launch.terminal:
+        say_cause(kept.chunks(), "run")
+    return status
 
 
 def _show_url(launch: Launch) -> None:

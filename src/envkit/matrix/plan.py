@@ -37,16 +37,17 @@ def make_plan(
     *,
     device: DeviceWish = "auto",
     environment: str | None = None,
+    app: str | None = None,
 ) -> Plan:
     """The newest environment of `framework` that fits; a named `environment` is judged and not replaced.
 
-    On the CPU, one that carries no CUDA goes before those that do. A GPU is never given up in silence: `auto` means
-    the CPU only where there is no GPU at all. What is not known blocks nothing, and is warned of. Raises `NoPlanError`
-    with the reasons, `UsageError` for unknown names.
+    On the CPU, one that carries no CUDA goes before those that do, and `app` may run where the framework as such does
+    not. A GPU is never given up in silence: `auto` means the CPU only where there is no GPU at all. What is not known
+    blocks nothing, and is warned of. Raises `NoPlanError` with the reasons, `UsageError` for unknown names.
     """
     matrix.framework(framework)
     _check_architecture(matrix, facts)
-    chosen = _choose_device(matrix, framework, facts, device)
+    chosen = _choose_device(matrix, framework, facts, device, app)
     candidates = matrix.environments(framework)
     if chosen == "cpu":
         candidates.sort(key=lambda each: each.variant.cuda is not None)
@@ -54,13 +55,13 @@ def make_plan(
         candidates = [matrix.environment(environment)]
         if candidates[0].framework.name != framework:
             raise NoPlanError(f"{environment} is no environment of {framework}", hint=f"see `envkit list {framework}`")
-    verdicts = [(each, _objections(each, matrix, facts, chosen)) for each in candidates]
+    verdicts = [(each, _objections(each, matrix, facts, chosen, app)) for each in candidates]
     best = next((each for each, against in verdicts if not against), None)
     if best is None:
         raise NoPlanError(
             f"no environment of {framework} runs on this machine's {chosen.upper()}",
             rejected=[(each.name, against) for each, against in verdicts],
-            hint=_way_out(candidates, matrix, facts),
+            hint=_way_out(candidates, matrix, facts, app),
         )
     better = "is newer" if best.variant.cuda else "is made for the CPU"
     rejected = [(each.name, against or (f"{best.name} {better}",)) for each, against in verdicts if each is not best]
@@ -125,18 +126,21 @@ def doubts(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts) -> 
     return (*unfit, *disk_warnings(environment, facts, "engine"))
 
 
-def _objections(environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device) -> tuple[str, ...]:
+def _objections(
+    environment: MatrixEnvironment, matrix: Matrix, facts: HostFacts, device: Device, app: str | None = None
+) -> tuple[str, ...]:
     if device == "cpu":
-        return () if _has_cpu(environment) else (f"{environment.framework.name} needs a GPU in it",)
+        return () if _has_cpu(environment, app) else (f"{environment.framework.name} needs a GPU in it",)
     return (*driver_objections(environment, matrix, facts), *gpu_objections(environment, facts))
 
 
-def _has_cpu(environment: MatrixEnvironment) -> bool:
-    """Whether it can work without a GPU."""
-    return environment.framework.cpu or environment.variant.cuda is None
+def _has_cpu(environment: MatrixEnvironment, app: str | None) -> bool:
+    """Whether it, or this app of it, can work without a GPU."""
+    framework = environment.framework
+    return framework.cpu or environment.variant.cuda is None or (app in framework.apps and framework.apps[app].cpu)
 
 
-def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFacts) -> str:
+def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFacts, app: str | None) -> str:
     """A newer driver, where one of the environments lacks nothing else; fewer GPUs, where some are at fault; the CPU."""
     ways = []
     if any(driver_objections(each, matrix, facts) and not gpu_objections(each, facts) for each in candidates):
@@ -151,7 +155,7 @@ def _way_out(candidates: list[MatrixEnvironment], matrix: Matrix, facts: HostFac
         ways.append(f"choose GPUs that fit with {' or '.join(each_way)}")
     if not ways:
         ways.append("see what there is with `envkit list`")
-    if any(map(_has_cpu, candidates)):
+    if any(_has_cpu(each, app) for each in candidates):
         ways.append("try `--device cpu`")
     return ", or ".join(ways)
 
@@ -171,9 +175,9 @@ def _foreign(matrix: Matrix, facts: HostFacts) -> str:
     return ""
 
 
-def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish) -> Device:
+def _choose_device(matrix: Matrix, framework: str, facts: HostFacts, wish: DeviceWish, app: str | None) -> Device:
     if wish == "cpu" or (wish == "auto" and facts.gpus == () and not facts.gpu_problem):
-        if not any(map(_has_cpu, matrix.environments(framework))):
+        if not any(_has_cpu(each, app) for each in matrix.environments(framework)):
             raise NoPlanError(
                 f"{framework} needs a GPU, and there is none", hint="see `envkit list` for what runs on a CPU"
             )

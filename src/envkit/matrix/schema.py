@@ -330,6 +330,8 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
     """Absent: the app has no login of its own, and is not exposed."""
     interactive: bool = False
     """Talks with the user at a terminal."""
+    cpu: bool = False
+    """Works without a GPU even if the framework does not: a report, a client, a conversion."""
     help: list[Text] | None = None
     """The command that prints its options; absent: `argv` and `--help`; empty: nothing does."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Keys = tuple[str, ...]
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _BAD: Any = object()
 """Stands for a value that was already reported."""
@@ -105,7 +105,7 @@ class Source:
         return self._leaf(data, shape, path, keys)
 
     def _convert_struct(self, data: dict[str, Any], shape: Any, path: Path, keys: Keys) -> Any:
-        fields = {each.name: each for each in msgspec.structs.fields(shape)}
+        fields = {each.encode_name: each for each in msgspec.structs.fields(shape)}
         unknown = [key for key in data if key not in fields]
         for key in unknown:
             near = get_close_matches(key, fields, n=1)
@@ -114,7 +114,7 @@ class Source:
         for name in missing:
             self.fault(keys, f"the key `{name}` is missing", path)
         values = {
-            name: self._convert(data[name], each.type, path, (*keys, name))
+            each.name: self._convert(data[name], each.type, path, (*keys, name))
             for name, each in fields.items()
             if name in data
         }

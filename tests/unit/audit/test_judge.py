@@ -135,7 +135,7 @@ def test_a_bitsandbytes_without_torch_s_cuda_is_noticed() -> None:
     members = tuple(each for each in HEALTHY.members if "130" not in each)
 
     assert judge_companions(seen(distributions=old.distributions, members=members), STACK, known()).faults == (
-        "bitsandbytes 0.45.5 has no libbitsandbytes_cuda130.so, which torch's CUDA 13.0 asks for",
+        "bitsandbytes 0.45.5 has no libbitsandbytes_cuda130.so, which torch 2.11.0 (CUDA 13.0) asks for",
     )
 
 
@@ -146,7 +146,7 @@ def test_a_bitsandbytes_without_torch_s_cuda_is_noticed() -> None:
         ("12.4", ()),  # cuda126 does
         ("13.2", ()),
         ("11.0", ()),
-        ("14.0", ("bitsandbytes 0.50.2 has no libbitsandbytes_cuda140.so, which torch's CUDA 14.0 asks for",)),
+        ("14.0", ("bitsandbytes 0.50.2 has no libbitsandbytes_cuda140.so, which torch 2.11.0 (CUDA 14.0) asks for",)),
     ],
 )
 def test_a_new_bitsandbytes_takes_the_nearest_of_the_same_major(cuda: str, faults: tuple[str, ...]) -> None:
@@ -205,6 +205,28 @@ def test_the_libraries_of_a_family_that_are_not_taken_may_lack_anything() -> Non
     assert judge_linked(seen(linking=(*others, taken)), known()).faults == (
         "bitsandbytes/libbitsandbytes_cuda130.so needs libcublas.so.13, which is not there",
     )
+
+
+@pytest.mark.parametrize(
+    ("torch", "faults"),
+    [
+        ("2.9.1", ("torch_c_dlpack_ext/libtorch_c_dlpack_addon_torch29-cuda.so: undefined symbol x",)),
+        ("2.10.0", ()),
+    ],
+)
+def test_a_family_may_have_one_library_for_each_torch(torch: str, faults: tuple[str, ...]) -> None:
+    there = with_versions(torch=torch, torch_c_dlpack_ext="0.1.5").distributions
+    name = "torch_c_dlpack_ext/libtorch_c_dlpack_addon_torch{}.so"
+    members = tuple(name.format(each) for each in ("28-cuda", "29-cuda"))
+    linking = tuple(fault(each, "undefined", "x") for each in members)
+
+    environment = seen(distributions=there, members=(*HEALTHY.members, *members), linking=linking)
+
+    assert judge_linked(environment, known()).faults == faults
+    missing = (
+        "torch-c-dlpack-ext 0.1.5 has no libtorch_c_dlpack_addon_torch29-cpu.so, which torch 2.9.1 (CUDA 13.0) asks for"
+    )
+    assert (missing in judge_companions(environment, STACK, known()).faults) == bool(faults)
 
 
 def test_what_a_package_does_without_is_no_fault_unless_something_else_brings_it() -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, ImageNotFound
 
-from envkit.backends.base import Recipe, Silent
+from envkit.backends.base import Made, Recipe, Silent
+from envkit.backends.buildkit import recipe_hash
 from envkit.backends.docker import DockerBackend
 from envkit.errors import BackendError, BuildError
 from envkit.host.facts import Gpu, HostFacts, MigDevice, Toolkit
@@ -176,3 +177,87 @@ def test_an_engine_that_offers_nothing_is_an_error(launch: Launch, monkeypatch: 
     assert caught.value.hint == (
         "`envkit doctor` says what is missing; or use `--backend venv`, or give the GPU up with `--device cpu`"
     )
+
+
+# Images ---------------------------------------------------------------------------------------------------------------
+
+OURS = {"io.envkit.recipe": "ab12", "io.envkit.environment": "demo-cu130"}
+
+
+def holding(*images: dict[str, Any], refusal: Exception | None = None) -> tuple[DockerBackend, list[str]]:
+    """A backend whose engine has these images, and what was removed from it."""
+    removed: list[str] = []
+
+    def get(url: str, *, params: dict[str, str], timeout: int) -> Any:
+        assert (url, params) == ("http+docker://localhost/v1.45/images/json", {"shared-size": "1"})
+        return SimpleNamespace(json=lambda: list(images), raise_for_status=lambda: None)
+
+    def remove(image: str) -> None:
+        if refusal:
+            raise refusal
+        removed.append(image)
+
+    backend = DockerBackend()
+    api = SimpleNamespace(
+        base_url="http+docker://localhost",
+        api_version="1.45",
+        timeout=120,
+        get=get,
+        containers=lambda **_: [{"ImageID": "sha256:aaaa", "Names": ["/envkit-demo-page"]}],
+    )
+    backend.__dict__["_client"] = SimpleNamespace(api=api, images=SimpleNamespace(remove=remove))
+    return backend, removed
+
+
+def image(identity: str, *tags: str, labels: dict[str, str] | None = OURS, shared: int | None = 40) -> dict[str, Any]:
+    described = {"Id": f"sha256:{identity}", "RepoTags": list(tags), "Labels": labels, "Size": 100}
+    return described if shared is None else {**described, "SharedSize": shared}
+
+
+def test_our_images_are_listed_by_their_tags_and_nobody_else_s() -> None:
+    backend, _ = holding(
+        image("aaaa", "envkit/demo:2.1.0-cu130"),
+        image("b" * 64),
+        image("cccc", "<none>:<none>", shared=-1),
+        image("dddd", "envkit/demo:1.0-cpu", "registry.example/me/demo:mine"),
+        image("eeee", "mine:latest"),
+        image("ffff", "envkit/by-hand:1", labels={"io.envkit.environment": "demo-cu130"}),
+        image("9999", "debian:bookworm-slim", labels=None),
+        image("8888", "envkit/demo:old-engine", shared=None),
+    )
+
+    assert backend.environments() == [
+        Made("bbbbbbbbbbbb", "demo-cu130", "ab12", size=100, frees=60),
+        Made("cccc", "demo-cu130", "ab12", size=100),
+        Made("envkit/demo:1.0-cpu", "demo-cu130", "ab12", size=100),
+        Made(
+            "envkit/demo:2.1.0-cu130",
+            "demo-cu130",
+            "ab12",
+            ("container envkit-demo-page",),
+            size=100,
+            frees=60,
+        ),
+        Made("envkit/demo:old-engine", "demo-cu130", "ab12", size=100),
+    ]
+
+
+def test_the_key_of_an_image_is_that_of_its_recipe(recipe: Recipe) -> None:
+    key = recipe_hash(recipe)
+
+    assert DockerBackend().key(recipe) == key
+    assert DockerBackend().key(replace(recipe, base_image="other")) == key
+    assert DockerBackend().key(replace(recipe, lock=replace(recipe.lock, body="six==1.17.0\n"))) != key
+
+
+def test_an_image_is_removed_by_its_tag_and_one_that_is_gone_is_no_error() -> None:
+    made = Made("envkit/demo:1.0-cpu", "demo-cpu", "")
+    backend, removed = holding()
+    backend.discard(made)
+    assert removed == ["envkit/demo:1.0-cpu"]
+
+    holding(refusal=ImageNotFound("no such image"))[0].discard(made)
+
+    used = APIError("409", explanation="conflict: container 61e5 is using it")
+    with pytest.raises(BackendError, match=r"^the Docker engine refused: conflict: container 61e5 is using it$"):
+        holding(refusal=used)[0].discard(made)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envkit.backends.base import Instance, Launch, Mount, NameTakenError, Recipe, Silent
+from envkit.backends.base import Instance, Launch, Made, Mount, NameTakenError, Recipe, Silent
 from envkit.backends.podman import PodmanBackend, create_options
 from envkit.backends.podman_log import read_log
 from envkit.errors import BackendError, BuildError
@@ -181,6 +181,50 @@ def test_an_image_that_is_missing_or_somebody_else_s(
     podman(image=answer)
 
     assert PodmanBackend().has(recipe) is there
+
+
+OURS = {"io.envkit.recipe": "ab12", "io.envkit.environment": "demo-cu130"}
+IMAGES = [
+    {"Id": "a" * 64, "Names": ["localhost/envkit/demo:2.1.0-cu130"], "Labels": OURS, "Size": 100},
+    {"Id": "b" * 64, "Labels": OURS, "Size": 90},
+    {"Id": "c" * 64, "Names": ["localhost/mine:latest", "registry.example/x:1"], "Labels": OURS, "Size": 80},
+]
+CONTAINERS = [
+    {"Id": "c0ffee", "ImageID": "a" * 64, "Created": 1, "Names": ["envkit-demo-page"]},
+    {"Id": "d0d0d0d0d0d0d0d0", "ImageID": "b" * 64, "Created": 1, "Names": None},
+]
+
+
+def test_our_images_are_listed_by_their_tags(podman: Callable[..., Podman]) -> None:
+    made = podman(images=Completed(0, json.dumps(IMAGES), ""), ps=Completed(0, json.dumps(CONTAINERS), ""))
+
+    assert PodmanBackend().environments() == [
+        Made("bbbbbbbbbbbb", "demo-cu130", "ab12", ("container d0d0d0d0d0d0",), size=90),
+        Made(
+            "envkit/demo:2.1.0-cu130",
+            "demo-cu130",
+            "ab12",
+            ("container envkit-demo-page",),
+            size=100,
+        ),
+    ]
+    assert "--filter" in made.called("images")[0]
+    assert "label=io.envkit.recipe" in made.called("images")[0]
+
+
+def test_an_image_is_removed_by_its_tag_and_a_refusal_is_an_error(podman: Callable[..., Podman]) -> None:
+    one = Made("envkit/demo:2.1.0-cu130", "demo-cu130", "")
+    made = podman()
+    PodmanBackend().discard(one)
+    assert made.calls == [["image", "rm", "envkit/demo:2.1.0-cu130"]]
+
+    refused = Completed(2, "", "Error: image used by c0ffee: image is in use by a container\n")
+    podman(image=[refused, Completed(0, "", "")])
+    with pytest.raises(BackendError, match=r"^podman refused: image used by c0ffee: image is in use by a container$"):
+        PodmanBackend().discard(one)
+
+    podman(image=[Completed(1, "", "Error: image not known\n"), Completed(1, "", "")])
+    PodmanBackend().discard(one)
 
 
 # Containers -----------------------------------------------------------------------------------------------------------

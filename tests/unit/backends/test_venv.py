@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psutil
 import pytest
+from filelock import FileLock
 
-from envkit.backends.base import Launch, Recipe, Silent
+from envkit.backends.base import Entry, Launch, Made, NotRunningError, Recipe, Silent
 from envkit.backends.venv import VenvBackend
 from envkit.errors import BackendError, BuildError
 from envkit.process import Completed
 from tests.fakes import with_toolkit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -40,7 +46,13 @@ class FakeUv:
         self.calls.append(argv[1:])
         if self.no_python:
             return Completed(2, "", "error: No interpreter found\n")
-        (Path(argv[-1]) / "lib/python3.11/site-packages/nvidia/lib").mkdir(parents=True)
+        packages = Path(argv[-1]) / "lib/python3.11/site-packages"
+        (packages / "nvidia/lib").mkdir(parents=True)
+        (packages / "six.py").write_text("six = 6\n")
+        (packages / "six-1.17.0.dist-info").mkdir()
+        (Path(argv[-1]) / "bin").mkdir()
+        (Path(argv[-1]) / "bin/python").symlink_to(sys.executable)
+        (Path(argv[-1]) / "pyvenv.cfg").write_text("home = /usr/bin\n")
         self.made = Path(argv[-1]).stat().st_ino
         return Completed(0, "", "")
 
@@ -199,7 +211,7 @@ def test_what_a_killed_install_left_is_swept_up(recipe: Recipe, uv: FakeUv, home
         ),
         (
             "error: No space left on device (os error 28)",
-            "make room, or set ENVKIT_HOME to a folder on a larger disk",
+            "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk",
         ),
         (
             "error: Failed to fetch",
@@ -288,3 +300,254 @@ def test_a_record_of_a_process_that_is_gone_is_an_ended_instance(home: Path, pro
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+# What is held, and how it goes ----------------------------------------------------------------------------------------
+
+
+def gone_from(folder: Path, what: str) -> None:
+    """Takes one thing out of a venv."""
+    path = folder / what
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("what", ["lib/python3.11/site-packages/six.py", "lib", "bin/python", "contents.txt"])
+def test_what_is_half_deleted_does_not_count_and_is_made_again(
+    recipe: Recipe, uv: FakeUv, home: Path, what: str
+) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    folder = backend.folder(recipe.environment, recipe.lock.sha256)
+    gone_from(folder, what)
+
+    assert not backend.has(recipe)
+    assert [(each.name, each.key) for each in backend.environments()] == [(folder.name, "")]
+
+    said: list[str] = []
+    progress = Silent()
+    progress.step = said.append  # type: ignore[method-assign]
+    backend.make(recipe, progress)
+    assert said[0] == f"something is missing in {folder.name}: it is made again"
+    assert backend.has(recipe)
+    assert left_in(home) == [folder.name]
+
+
+def test_a_version_that_the_user_installed_by_hand_stays(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    packages = backend.folder(recipe.environment, recipe.lock.sha256) / "lib/python3.11/site-packages"
+    (packages / "six-1.17.0.dist-info").rename(packages / "six-1.16.0.dist-info")
+    (packages / "more.py").touch()
+
+    assert backend.has(recipe)
+
+
+def test_what_is_used_is_not_made_again(recipe: Recipe, uv: FakeUv, home: Path, processes: None) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    folder = backend.folder(recipe.environment, recipe.lock.sha256)
+    gone_from(folder, "contents.txt")
+
+    with user_of(folder) as user, pytest.raises(BackendError) as caught:
+        backend.make(recipe, Silent())
+
+    assert caught.value.message == f"{folder.name} would be removed, and is used by process {user.pid}"
+    assert (folder / "bin/python").exists()
+
+
+@contextmanager
+def user_of(folder: Path, *, argv: tuple[str, ...] = ("sleep", "60"), **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives in the venv."""
+    environ = env or {"VIRTUAL_ENV": str(folder)}
+    with subprocess.Popen(argv, env={"PATH": os.environ["PATH"], **environ}) as user:
+        deadline = time.monotonic() + 10
+        while psutil.Process(user.pid).name() != "sleep" and time.monotonic() < deadline:
+            time.sleep(0.01)  # between fork and exec it is still this test
+        try:
+            yield user
+        finally:
+            user.kill()
+
+
+def test_what_is_held_is_known_by_name_and_content(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    backend = VenvBackend(home)
+    assert backend.environments() == []
+    backend.make(recipe, Silent())
+    folder = backend.folder(recipe.environment, recipe.lock.sha256)
+    parent = folder.parent
+    (parent / "my-notes").mkdir()
+    (parent / "my-folder-0123456789ab").mkdir()  # the name alone
+    (parent / "linked-0123456789ab").symlink_to(folder)
+    (parent / ".gone-cpu-0123456789ab.staging-1/bin").mkdir(parents=True)
+    (parent / ".busy-cpu-0123456789ab.staging-1").mkdir()
+
+    with FileLock(parent / ".busy-cpu-0123456789ab.guard"):
+        found = backend.environments()
+
+    abandoned = parent / ".gone-cpu-0123456789ab.staging-1"
+    assert found == [
+        Made(abandoned.name, "gone-cpu", "", folder=abandoned),
+        Made(folder.name, "demo-cu130", backend.key(recipe), folder=folder),
+    ]
+
+
+def test_it_goes_and_what_is_beside_it_stays(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (home / "environments/my-notes").mkdir()
+    (made,) = backend.environments()
+
+    backend.discard(made)
+    backend.discard(made)
+
+    assert not backend.has(recipe)
+    assert left_in(home) == ["my-notes"]
+
+
+def test_what_an_interrupted_removal_left_goes_with_the_next(
+    recipe: Recipe, uv: FakeUv, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            backend.discard(made)
+
+    assert not backend.has(recipe)
+    (left,) = backend.environments()
+    assert (left.environment, left.key) == ("demo-cu130", "")
+    backend.discard(left)
+    assert left_in(home) == []
+
+
+def test_what_is_being_installed_is_not_removed(recipe: Recipe, uv: FakeUv, home: Path) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+
+    with FileLock(home / f"environments/.{made.name}.guard"), pytest.raises(BackendError) as caught:
+        backend.discard(made)
+
+    assert caught.value.message == f"{made.name} is being installed"
+    assert backend.has(recipe)
+
+
+def test_what_another_user_made_stays(recipe: Recipe, uv: FakeUv, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+    (home / f"environments/.{made.name}.staging-1").mkdir()
+
+    def refused(self: FileLock, timeout: float) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+
+    assert backend.environments() == [made]
+    with pytest.raises(BackendError) as caught:
+        backend.discard(made)
+    assert caught.value.message == f"{made.folder} cannot be removed: Permission denied"
+    assert backend.has(recipe)
+
+
+@pytest.mark.parametrize("how", ["its variables", "its program"])
+def test_what_a_process_uses_is_not_removed(recipe: Recipe, uv: FakeUv, home: Path, processes: None, how: str) -> None:
+    """A terminal app, a verification, a shell: there is no record of it."""
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+    assert made.folder is not None
+    shutil.copy("/bin/sleep", made.folder / "bin/sleep")
+    argv = ("sleep", "60") if how == "its variables" else (str(made.folder / "bin/sleep"), "60")
+    env = {} if how == "its variables" else {"NOTHING": "1"}
+
+    with user_of(made.folder, argv=argv, **env) as user:
+        assert [each.used_by for each in backend.environments()] == [(f"process {user.pid}",)]
+        with pytest.raises(BackendError) as caught:
+            backend.discard(made)
+
+    assert caught.value.message == f"{made.name} would be removed, and is used by process {user.pid}"
+    assert backend.has(recipe)
+
+
+def test_what_a_running_instance_uses_is_not_removed(recipe: Recipe, uv: FakeUv, home: Path, processes: None) -> None:
+    backend = VenvBackend(home)
+    backend.make(recipe, Silent())
+    (made,) = backend.environments()
+    folder = home / "instances" / "demo-page"
+    folder.mkdir(parents=True)
+    (folder / "launch.json").write_text(
+        '{"name": "demo-page", "framework": "demo", "app": "page", "environment": "demo-cu130",'
+        f' "started": "2026-01-01T00:00:00.000Z", "url": null, "argv": ["demo-cli"], "lock": "{recipe.lock.sha256}"}}'
+    )
+
+    with user_of(home, NOTHING="1") as app:
+        (folder / "pid").write_text(f"{app.pid} {psutil.Process(app.pid).create_time()}")
+        assert [each.used_by for each in backend.environments()] == [("demo-page",)]
+        with pytest.raises(BackendError, match=r"is used by demo-page$"):
+            backend.discard(made)
+    assert [each.used_by for each in backend.environments()] == [()]
+
+
+# A program beside the app ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(home: Path, tmp_path: Path, processes: None) -> Iterator[psutil.Process]:
+    """The process of an instance `demo-page`, with variables and a folder of its own."""
+    folder = home / "instances" / "demo-page"
+    folder.mkdir(parents=True)
+    env = {"PATH": "/venv/bin:/bin:/usr/bin", "DEMO_TOKEN": "hush", "TERM": "of the app"}
+    with subprocess.Popen(["sleep", "60"], env=env, cwd=tmp_path) as started:
+        app = psutil.Process(started.pid)
+        deadline = time.monotonic() + 10
+        while app.name() != "sleep" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (folder / "pid").write_text(f"{app.pid} {app.create_time()}")
+        yield app
+        started.kill()
+
+
+@pytest.mark.parametrize(("terminal", "term"), [(False, "of the app"), (True, "of the user")])
+def test_a_program_has_what_the_app_was_started_with(
+    home: Path, tmp_path: Path, app: psutil.Process, monkeypatch: pytest.MonkeyPatch, terminal: bool, term: str
+) -> None:
+    monkeypatch.setenv("TERM", "of the user")
+    monkeypatch.setenv("DEMO_TOKEN", "of the user")
+
+    entry = VenvBackend(home).entry("demo-page", ["python", "-V"], terminal=terminal)
+
+    env = {"PATH": "/venv/bin:/bin:/usr/bin", "DEMO_TOKEN": "hush", "TERM": term}
+    assert entry == Entry(("python", "-V"), env, str(tmp_path))
+    assert "hush" not in repr(entry)
+
+
+def test_the_variables_of_another_user_s_app_cannot_be_read(
+    home: Path, app: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: psutil.Process) -> dict[str, str]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "environ", refused)
+
+    with pytest.raises(BackendError) as caught:
+        VenvBackend(home).entry("demo-page", ["true"], terminal=False)
+
+    assert caught.value.message == "demo-page runs as another user, whose variables cannot be read"
+
+
+def test_no_program_beside_an_app_that_has_ended(home: Path, app: psutil.Process) -> None:
+    app.kill()
+    app.wait()
+
+    with pytest.raises(NotRunningError):
+        VenvBackend(home).entry("demo-page", ["true"], terminal=False)

@@ -195,9 +195,10 @@ def test_one_framework_is_listed_with_its_apps_and_all_that_is_known(
     assert [line.rstrip() for line in out.splitlines()] == [
         "Solo (solo)  https://solo.example/",
         "",
-        "App     What it is   Port",
-        "─────────────────────────",
-        "train   a job",
+        "App      What it is               Port",
+        "──────────────────────────────────────",
+        "train    a job",
+        "report   a report; needs no GPU",
         "",
         "Environment  Version  torch   CUDA  Python  Driver from  Seen                 Fits",
         "─" * 89,
@@ -225,7 +226,10 @@ def test_json(envkit: Envkit, machine: Machine, matrix: Matrix) -> None:
             "title": "Solo",
             "home": "https://solo.example/",
             "cpu": False,
-            "apps": [{"name": "train", "about": "a job", "port": None}],
+            "apps": [
+                {"name": "train", "about": "a job", "port": None, "cpu": False},
+                {"name": "report", "about": "a report", "port": None, "cpu": True},
+            ],
             "environments": [
                 {
                     "name": "solo-cu130",

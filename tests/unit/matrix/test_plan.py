@@ -300,6 +300,19 @@ def test_a_framework_that_needs_a_gpu_is_not_run_on_the_cpu(
     assert caught.value.hint == "see `envkit list` for what runs on a CPU"
 
 
+@pytest.mark.parametrize(("facts", "device"), [(machine(), "auto"), (machine("3090", "580.82.07"), "cpu")])
+def test_an_app_of_it_that_needs_no_gpu_is_run_there(matrix: Matrix, facts: HostFacts, device: DeviceWish) -> None:
+    plan = make_plan(matrix, "solo", facts, device=device, app="report")
+
+    assert (plan.environment.name, plan.device) == ("solo-cu130", "cpu")
+    with pytest.raises(NoPlanError, match=r"^solo needs a GPU, and there is none$"):
+        make_plan(matrix, "solo", facts, device=device, app="train")
+
+
+def test_a_gpu_that_is_there_is_not_given_up_for_it(matrix: Matrix) -> None:
+    assert make_plan(matrix, "solo", machine("3090", "580.82.07"), app="report").device == "gpu"
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,69 @@
+"""Patterns that are searched for in linear time, whatever the text: RE2's. The only module that imports it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Protocol, cast
+
+import re2
+
+_MEMORY = 64 << 20
+"""For RE2's automaton: with its default of 8 MB it would begin anew every so often."""
+
+
+class Match(Protocol):
+    """Where a pattern was found."""
+
+    def groupdict(self) -> dict[str, str | None]:
+        """The named groups."""
+        ...
+
+    def span(self) -> tuple[int, int]:
+        """Where it begins and ends."""
+        ...
+
+
+class Pattern(Protocol):
+    """A compiled pattern."""
+
+    groupindex: dict[str, int]
+
+    def search(self, text: str) -> Match | None:
+        """The first place in `text` that matches."""
+        ...
+
+
+class BytesPattern(Protocol):
+    """A pattern that is looked for in bytes."""
+
+    def search(self, text: bytes, pos: int = 0) -> Match | None:
+        """The first place from `pos` on."""
+        ...
+
+
+class PatternError(Exception):
+    """RE2 refuses the pattern; in its words."""
+
+
+@cache
+def compiled(pattern: str) -> Pattern:
+    """The pattern, ready to search; raises `PatternError`."""
+    options = re2.Options()
+    options.log_errors = False  # told by us, not by RE2 on stderr
+    try:
+        return cast(Pattern, re2.compile(pattern, options))
+    except re2.error as error:
+        raise PatternError(_words(error.args[0] if error.args else error)) from error
+
+
+def alternation(texts: list[tuple[bytes, bool]]) -> BytesPattern:
+    """One pattern for any of the texts, of those at one place the first; True: in capitals or not."""
+    options = re2.Options()
+    options.never_capture = True
+    options.max_mem = _MEMORY
+    words = [b"(?i:%s)" % re2.escape(text) if any_case else re2.escape(text) for text, any_case in texts]
+    return cast(BytesPattern, re2.compile(b"|".join(words), options))
+
+
+def _words(told: Any) -> str:  # bytes or text, by version
+    return told.decode(errors="replace") if isinstance(told, bytes) else str(told)

@@ -1,0 +1,177 @@
+"""Of all that a log shows, what is the cause: pure, and the only place that decides."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from envkit.diagnose.facts import sentence
+from envkit.diagnose.knowledge import FIELD
+from envkit.diagnose.patterns import compiled
+from envkit.diagnose.report import Diagnosis, Report, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from envkit.diagnose.facts import Judge
+    from envkit.diagnose.scan import Proof, Seen
+    from envkit.diagnose.signs import Signs
+    from envkit.diagnose.structure import Chain, Raised
+
+
+def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
+    """The causes first; what follows from them, what came through and what a fact rules out is left out."""
+    proofs = sorted((each for each in seen.proofs.values() if _holds(each, judge)), key=lambda each: each.lines[0].line)
+    root = _root(seen, signs)
+    causes, consequences = _causes([each for each in proofs if each.entry.severity == "fatal"], seen, judge)
+    if not causes:
+        causes = _lesser(proofs, root)
+    return Report(
+        diagnoses=tuple(_told(each, judge, consequences.get(each.entry.id, [])) for each in causes),
+        exception=root,
+        seen=tuple(each.entry.id for each in proofs),
+        lines=seen.lines,
+        failed=bool(root or seen.failures or any(each.entry.severity != "warning" for each in proofs)),
+    )
+
+
+def _holds(proof: Proof, judge: Judge) -> bool:
+    """Whether the log proves it, and no fact rules it out."""
+    entry = proof.entry
+    return (
+        bool(proof.lines)
+        and not proof.unless
+        and (proof.also or not entry.also)
+        and all(judge(each) is not False for each in entry.facts)
+    )
+
+
+def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Proof], dict[str, list[str]]]:
+    """Those that nothing else explains, the first to be told first; and by their ids what they explain."""
+    explained: dict[str, str] = {}
+    for one in proofs:
+        for other in proofs:
+            if (
+                other is not one
+                and (beats(one, other) or _hides(one, other, judge))
+                and other.entry.id not in explained
+            ):
+                explained[other.entry.id] = one.entry.id
+    causes = [each for each in proofs if each.entry.id not in explained]
+    causes = causes or list(proofs[:1])  # entries that beat one another in a circle
+    causes.sort(key=lambda each: _order(each, seen))
+    consequences: dict[str, list[str]] = {}
+    for name in explained:
+        cause, left = name, len(explained)
+        while cause in explained and left:
+            cause, left = explained[cause], left - 1
+        if cause != name:
+            consequences.setdefault(cause, []).append(name)
+    return causes, consequences
+
+
+def beats(one: Proof, other: Proof) -> bool:
+    """Whether the other follows from the one, as its entry says."""
+    return any(fnmatchcase(other.entry.id, pattern) for pattern in one.entry.beats)
+
+
+def _hides(one: Proof, other: Proof, judge: Judge) -> bool:
+    """Whether the other is the same in more general words, or came of the one in the same chain of exceptions."""
+    if beats(other, one):
+        return False
+    if one.lines[0].line == other.lines[0].line:
+        return _special(one, judge) > _special(other, judge)
+    if one.chain is None or one.chain is not other.chain or one.chain.ignored:
+        return False
+    return one.lines[0].line < other.lines[0].line
+
+
+def _special(proof: Proof, judge: Judge) -> tuple[int, tuple[int, int], str]:
+    """How special: what needs a fact that nobody knows comes after what needs none; then by what matched."""
+    doubts = sum(1 for each in proof.entry.facts if judge(each) is None)
+    certain = len(proof.entry.facts) - doubts
+    return (certain - doubts, proof.weight, proof.entry.id)
+
+
+def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, int]:
+    """What nothing could be done about comes last, and before it what the program got over long before it ended."""
+    chain = proof.chain
+    over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
+    return (chain is not None and chain.ignored, over, proof.lines[0].line)
+
+
+def _lesser(proofs: Sequence[Proof], root: Root | None) -> list[Proof]:
+    """Where nothing fatal is known: warnings whose failure is there too; else what says that there is more further up."""
+    warnings = [each for each in proofs if each.entry.severity == "warning" and each.entry.also]
+    if warnings:
+        return warnings
+    wrappers = [each for each in proofs if each.entry.severity == "wrapper"]
+    return [] if root and not any(_names(each, root) for each in wrappers) else wrappers[:1]
+
+
+def _names(proof: Proof, root: Root) -> bool:
+    return any(each.line == root.line for each in proof.lines)
+
+
+def _root(seen: Seen, signs: Signs) -> Root | None:
+    """The first exception of those at the end that is more than a report of another one."""
+    chains = [each for each in seen.chains if each.raised]
+    wrapped = {line.line for proof in seen.proofs.values() if proof.entry.severity == "wrapper" for line in proof.lines}
+
+    def plain(chain: Chain) -> bool:
+        return not chain.ignored and not any(_refers(each, wrapped, signs) for each in chain.raised[:1])
+
+    own = [each for each in chains if plain(each)]
+    meant = [each for each in own if _short(each.raised[0].kind) not in signs.interrupting]
+    if own and not meant:
+        return None
+    for chain in meant:
+        return _told_root(chain)
+    for failure in seen.failures:
+        if _short(failure.kind) not in signs.reporting | signs.interrupting and failure.line.line not in wrapped:
+            return Root(failure.kind, failure.message or failure.line.text, failure.line.line)
+    for chain in chains:
+        if not chain.ignored:
+            return _told_root(chain)
+    return None
+
+
+def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
+    """Whether it only says that something else failed."""
+    return (
+        raised.line in wrapped
+        or _short(raised.kind) in signs.reporting
+        or any(compiled(each).search(raised.message[:400]) for each in signs.referring)
+    )
+
+
+def _told_root(chain: Chain) -> Root:
+    first, last = chain.raised[0], chain.raised[-1]
+    ended = "" if last is first else f"{last.kind}: {last.message}" if last.message else last.kind
+    return Root(first.kind, first.message, first.line, first.frame, ended)
+
+
+def _short(kind: str) -> str:
+    """The class's own name."""
+    return kind.partition("(")[0].rpartition(".")[2]
+
+
+def _told(proof: Proof, judge: Judge, consequences: Iterable[str]) -> Diagnosis:
+    entry = proof.entry
+
+    def fill(text: str) -> str:
+        return FIELD.sub(lambda field: proof.values.get(field[1]) or field[2] or field[0], text)
+
+    return Diagnosis(
+        id=entry.id,
+        title=fill(entry.title),
+        severity=entry.severity,
+        cause=fill(entry.cause),
+        fix=tuple(map(fill, entry.fix)),
+        evidence=tuple(proof.lines),
+        source=entry.source,
+        check=tuple(map(fill, entry.check)),
+        confirmed=tuple(sentence(each) for each in entry.facts if judge(each)),
+        unchecked=tuple(sentence(each) for each in entry.facts if judge(each) is None),
+        consequences=tuple(consequences),
+    )

@@ -1,0 +1,256 @@
+"""A log is read once: the lines that entries match, the exceptions, and how the program fared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from envkit.diagnose.blocks import PIECE
+from envkit.diagnose.normalise import normalise
+from envkit.diagnose.report import Line
+from envkit.diagnose.structure import BOX, HEADER, IGNORED, LINKS, Reader, raised_by
+from envkit.diagnose.watch import Rule, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from envkit.diagnose.normalise import Said
+    from envkit.diagnose.patterns import Match
+    from envkit.diagnose.schema import Entry
+    from envkit.diagnose.signs import Signs
+    from envkit.diagnose.structure import Chain, Text
+    from envkit.diagnose.watch import Purpose
+
+_EVIDENCE = 3
+"""Lines that are kept of each entry; more prove no more."""
+_FAILURES = 20
+_READERS = 256
+_WIDTH = 400
+"""Characters of a line that are shown."""
+_NOT_WORDS = re.compile(r"\\.|\[[^\]]*\]|\(\?P?<\w+>")
+_APART = 200
+"""Lines between two chains that have nothing to do with one another."""
+
+
+@dataclass
+class Proof:
+    """What the log holds of one entry."""
+
+    entry: Entry
+    lines: list[Line] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    """What the groups of its patterns caught."""
+    chain: Chain | None = None
+    """Of the first line."""
+    where: str = ""
+    weight: tuple[int, int] = (0, 0)
+    """How much of the first line was matched, and how much of that word by word; the more special entry has more."""
+    also: bool = False
+    unless: bool = False
+
+    def add(self, line: Line) -> None:
+        """One more line; of one that was seen in parts the longest."""
+        same = next((each for each in self.lines if each.line == line.line), None)
+        if same is None:
+            self.lines.append(line)
+        elif len(line.text) > len(same.text):
+            self.lines[self.lines.index(same)] = line
+
+
+@dataclass
+class Failure:
+    """A line that says that something failed, outside of any traceback."""
+
+    line: Line
+    kind: str
+    message: str
+    where: str
+
+
+@dataclass
+class Seen:
+    """All that is kept of a log; its size does not depend on the log's."""
+
+    proofs: dict[str, Proof]
+    """By id."""
+    chains: list[Chain]
+    """The last ones that belong together."""
+    failures: list[Failure]
+    lines: int
+    succeeded: bool
+    """Whether it came through at some time."""
+
+
+class Scan:
+    """Reads blocks in their order."""
+
+    def __init__(self, entries: Sequence[Entry], signs: Signs) -> None:
+        """Nothing seen yet."""
+        self._entries = {entry.id: entry for entry in entries}
+        rules = [
+            Rule(purpose, pattern, entry.id)
+            for entry in entries
+            for purpose, patterns in _patterns(entry)
+            for pattern in patterns
+        ]
+        rules += [Rule("success", pattern) for pattern in signs.success]
+        rules += [Rule("failure", pattern) for pattern in signs.failure]
+        self._watch = Watch(rules, [HEADER, IGNORED, BOX, *LINKS])
+        self._proofs: dict[str, Proof] = {}
+        self._chains: list[Chain] = []
+        self._failures: list[Failure] = []
+        self._readers: dict[tuple[str, str], Reader] = {}
+        self._busy: set[tuple[str, str]] = set()
+        self._opened: dict[str, tuple[str, str]] = {}
+        """By container, who began a traceback whose other lines may come without a prefix."""
+        self._chained_until = 0
+        self._last: Said | None = None
+        self._number = 1
+        self._succeeded = False
+
+    def feed(self, block: bytes) -> None:
+        """Takes whole lines; each ends with a break (see `blocks.py`)."""
+        self._watch.refresh()
+        place = counted = 0
+        while place < len(block):
+            hit = place if self._busy else self._watch.next_place(block, place)
+            if hit < 0:
+                break
+            start = max(block.rfind(b"\n", place, hit), block.rfind(b"\r", place, hit)) + 1 or place
+            self._number += block.count(b"\n", counted, start)
+            end = _end(block, hit)
+            self._take(self._number, block[start:end])
+            place, counted = end + 1, start
+        self._number += block.count(b"\n", counted)
+
+    def result(self) -> Seen:
+        """What was seen so far."""
+        return Seen(self._proofs, self._chains, self._failures, self._number - 1, self._succeeded)
+
+    def _take(self, number: int, piece: bytes) -> None:
+        said = self._last = normalise(piece.decode(errors="replace"), self._last)
+        who = self._whose(said)
+        reader = self._readers.get(who) or self._new_reader(who)
+        texts = reader.take(number, said.text)
+        if texts != [(number, said.text)] or self._watch.next_place(piece, 0) >= 0:
+            self._look_at(number, texts, said, reader.chain_at(number))
+        (self._busy.add if reader.busy else self._busy.discard)(who)
+        if said.who and reader.busy and HEADER in said.text:
+            self._opened[said.where] = who
+
+    def _whose(self, said: Said) -> tuple[str, str]:
+        """Who goes on with this line: of a traceback, SGLang puts the rank before the first line alone."""
+        own = (said.where, said.who)
+        opened = self._opened.get(said.where)
+        if opened is None or own in self._busy - {opened}:
+            return own
+        if said.who:
+            if own == opened:  # its lines carry the prefix
+                del self._opened[said.where]
+            return own
+        return opened if opened in self._busy else own
+
+    def _look_at(self, number: int, texts: list[Text], said: Said, chain: Chain | None) -> None:
+        told = {id(rule) for at, text in texts for rule in self._look(at, text, said, chain)}
+        if texts and said.whole != said.text:  # a pattern may be about what was taken for a prefix
+            self._look(number, said.whole, said, chain, told)
+
+    def _new_reader(self, who: tuple[str, str]) -> Reader:
+        if len(self._readers) >= _READERS:
+            oldest = next(iter(self._readers))
+            self._busy.discard(oldest)
+            del self._readers[oldest]
+        reader = self._readers[who] = Reader(who[0], self._chained)
+        return reader
+
+    def _chained(self, chain: Chain) -> None:
+        """Keeps the chains that stand together at the end of the log: what came long before is another matter."""
+        if self._chains and chain.began - self._chained_until > _APART:
+            self._chains = []
+        if not any(chain is each for each in self._chains[-8:]) and len(self._chains) < _READERS:
+            self._chains.append(chain)
+        self._chained_until = chain.ended
+
+    def _look(
+        self, number: int, text: str, said: Said, chain: Chain | None, told: Collection[int] = ()
+    ) -> Iterable[Rule]:
+        """Keeps what the text shows; the rules that it matched. `told` are those that need not be looked for."""
+        matched = [each for each in self._watch.matches(text) if id(each[0]) not in told]
+        for rule, found in matched:
+            if rule.purpose == "success":
+                self._succeed(said.where)
+            elif rule.purpose == "failure":
+                self._fail(number, text, said, found, chain)
+            else:
+                self._prove(rule, Line(number, _shown(text, found)), found, said, chain)
+        return [rule for rule, _ in matched]
+
+    def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
+        proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
+        caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
+        if rule.purpose == "match":
+            if not proof.lines:
+                proof.chain, proof.where = chain, said.where
+                proof.values = {**proof.values, **caught}
+            if not proof.lines or proof.lines[0].line == line.line:
+                proof.weight = max(proof.weight, _weight(rule, found))
+            proof.add(line)
+            done = len(proof.lines) >= _EVIDENCE
+        else:
+            proof.values = {**caught, **proof.values}
+            setattr(proof, "also" if rule.purpose == "with" else "unless", True)
+            done = True
+        if done:
+            purpose = rule.purpose
+            self._watch.retire(each for each in self._of(rule.owner) if each.purpose == purpose)
+
+    def _fail(self, number: int, text: str, said: Said, found: Match, chain: Chain | None) -> None:
+        if chain or any(each.line.line == number for each in self._failures):
+            return
+        line = Line(number, _shown(text, found))
+        caught, raised = found.groupdict(), raised_by(number, text)
+        kind = caught.get("kind") or (raised.kind if raised else "")
+        message = caught.get("message") or (raised.message if raised else "")
+        self._failures.append(Failure(line, kind, message.strip(), said.where))
+        if len(self._failures) >= _FAILURES:
+            self._watch.retire(each for each in self._watch.rules if each.purpose == "failure")
+
+    def _succeed(self, where: str) -> None:
+        """What the same container printed before did not break it."""
+        self._succeeded = True
+        gone = [name for name, proof in self._proofs.items() if proof.lines and proof.where == where]
+        for name in gone:
+            del self._proofs[name]
+            self._watch.revive(self._of(name))
+        self._failures = [each for each in self._failures if each.where != where]
+        self._watch.revive(each for each in self._watch.rules if each.purpose == "failure")
+        self._chains = [each for each in self._chains if each.where != where]
+
+    def _of(self, owner: str) -> Iterable[Rule]:
+        return [each for each in self._watch.rules if each.owner == owner]
+
+
+def _patterns(entry: Entry) -> tuple[tuple[Purpose, list[str]], ...]:
+    return (("match", entry.match), ("with", entry.also), ("unless", entry.unless))
+
+
+def _weight(rule: Rule, found: Match) -> tuple[int, int]:
+    return (found.span()[1] - found.span()[0], sum(each.isalnum() for each in _NOT_WORDS.sub("", rule.pattern)))
+
+
+def _end(block: bytes, place: int) -> int:
+    """Where the piece ends that `place` is in."""
+    last = min(len(block), place + PIECE + 1)
+    end = block.find(b"\n", place, last)
+    end = last if end < 0 else end
+    cut = block.find(b"\r", place, end)
+    return end if cut < 0 else cut
+
+
+def _shown(text: str, found: Match) -> str:
+    """The text, or of a long one the part around what was found."""
+    if len(text) <= _WIDTH:
+        return text.strip()
+    start = max(0, min(found.span()[0] - 80, len(text) - _WIDTH))
+    return f"{'…' if start else ''}{text[start : start + _WIDTH].strip()}{'…' if start + _WIDTH < len(text) else ''}"
