@@ -178,6 +178,7 @@ class Known(Struct, frozen=True, forbid_unknown_fields=True):
     optional: tuple[Optional, ...]
     shared_files: Names
     changing_files: Names
+    wrong_records: Names
     kept_by_others: KeptByOthers
     offline: Offline
 

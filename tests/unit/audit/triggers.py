@@ -347,7 +347,11 @@ TRIGGERS = [
         "library-changed",
         but(files=(FileFault("demo/_fast.abi3.so", ("demo",), "size"),)),
         "1 of demo 1.0: demo/_fast.abi3.so",
-        fine=(SOUND, but(files=(FileFault("demo/a.py", ("demo",), "size"),))),
+        fine=(
+            SOUND,
+            but(files=(FileFault("demo/a.py", ("demo",), "size"),)),
+            but(files=(FileFault("PyNvVideoCodec/PyNvVideoCodec_130.so", ("demo",), "size"),)),
+        ),
     ),
     Trigger(
         "files-changed",
