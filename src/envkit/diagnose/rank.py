@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
-    """The causes first; what follows from them, what came through and what a fact rules out is left out."""
-    proofs = sorted((each for each in seen.proofs.values() if _holds(each, judge)), key=lambda each: each.lines[0].line)
+    """The causes first; what follows from them is left out, and what a fact speaks against where there is anything else."""
+    proofs = sorted((each for each in seen.proofs.values() if _holds(each)), key=lambda each: each.lines[0].line)
     root = _root(seen, signs)
-    causes, consequences = _causes([each for each in proofs if each.entry.severity == "fatal"], seen, judge)
+    fatal = [each for each in proofs if each.entry.severity == "fatal"]
+    likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
+    causes, consequences = _causes(likely or fatal, seen, judge)
     if not causes:
         causes = _lesser(proofs, root)
     return Report(
@@ -35,15 +37,9 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     )
 
 
-def _holds(proof: Proof, judge: Judge) -> bool:
-    """Whether the log proves it, and no fact rules it out."""
-    entry = proof.entry
-    return (
-        bool(proof.lines)
-        and not proof.unless
-        and (proof.also or not entry.also)
-        and all(judge(each) is not False for each in entry.facts)
-    )
+def _holds(proof: Proof) -> bool:
+    """Whether the log proves it."""
+    return bool(proof.lines) and not proof.unless and (proof.also or not proof.entry.also)
 
 
 def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Proof], dict[str, list[str]]]:
@@ -172,6 +168,7 @@ def _told(proof: Proof, judge: Judge, consequences: Iterable[str]) -> Diagnosis:
         source=entry.source,
         check=tuple(map(fill, entry.check)),
         confirmed=tuple(sentence(each) for each in entry.facts if judge(each)),
+        contradicted=tuple(sentence(each) for each in entry.facts if judge(each) is False),
         unchecked=tuple(sentence(each) for each in entry.facts if judge(each) is None),
         consequences=tuple(consequences),
     )

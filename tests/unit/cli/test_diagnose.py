@@ -97,6 +97,7 @@ def test_json(envkit: Envkit, log: Path) -> None:
                 "source": "https://github.com/ostris/ai-toolkit/issues/279",
                 "check": [],
                 "confirmed": [],
+                "contradicted": [],
                 "unchecked": [],
                 "consequences": [],
             }
