@@ -272,7 +272,9 @@ class Unbuildable(FakeBackend):
 
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Fails as the engines do."""
-        raise BuildError(f"building {recipe.environment.image} failed at step 7/9", details=KNOWN, hint="fix it")
+        raise BuildError(
+            f"building {recipe.environment.image} failed", details="it failed", hint="fix it", log=KNOWN.encode()
+        )
 
 
 def test_a_build_that_fails_tells_its_cause(envkit: Envkit, machine: Machine, home: Path) -> None:
