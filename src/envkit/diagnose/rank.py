@@ -114,22 +114,20 @@ def _root(seen: Seen, signs: Signs) -> Root | None:
     chains = [each for each in seen.chains if each.raised]
     wrapped = {line.line for proof in seen.proofs.values() if proof.entry.severity == "wrapper" for line in proof.lines}
 
-    def plain(chain: Chain) -> bool:
-        return not chain.ignored and not any(_refers(each, wrapped, signs) for each in chain.raised[:1])
+    def root_of(chain: Chain) -> Raised | None:
+        """The first exception that is more than a report; of what Ray prints, that is the last."""
+        return next((each for each in chain.raised if not chain.ignored and not _refers(each, wrapped, signs)), None)
 
-    own = [each for each in chains if plain(each)]
-    meant = [each for each in own if _short(each.raised[0].kind) not in signs.interrupting]
-    if own and not meant:
+    own = [(root, chain) for chain in chains if (root := root_of(chain))]
+    meant = [(root, chain) for root, chain in own if _short(root.kind) not in signs.interrupting]
+    if meant:
+        return _told_root(*meant[0])
+    if own:
         return None
-    for chain in meant:
-        return _told_root(chain)
     for failure in seen.failures:
         if _short(failure.kind) not in signs.reporting | signs.interrupting and failure.line.line not in wrapped:
             return Root(failure.kind, failure.message or failure.line.text, failure.line.line)
-    for chain in chains:
-        if not chain.ignored:
-            return _told_root(chain)
-    return None
+    return next((_told_root(each.raised[0], each) for each in chains if not each.ignored), None)
 
 
 def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
@@ -141,10 +139,10 @@ def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
     )
 
 
-def _told_root(chain: Chain) -> Root:
-    first, last = chain.raised[0], chain.raised[-1]
-    ended = "" if last is first else f"{last.kind}: {last.message}" if last.message else last.kind
-    return Root(first.kind, first.message, first.line, first.frame, ended)
+def _told_root(root: Raised, chain: Chain) -> Root:
+    last = chain.raised[-1]
+    ended = "" if last is root else f"{last.kind}: {last.message}" if last.message else last.kind
+    return Root(root.kind, root.message, root.line, root.frame, ended)
 
 
 def _short(kind: str) -> str:
