@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from envkit.matrix.load import Matrix
 
 
+_SAID_LATER = ("companion-of-another-cuda", "companion-of-a-near-cuda")
+"""What a package says once its libraries are loaded."""
+
+
 def examine(seen: Seen, matrix: Matrix, facts: HostFacts | None = None) -> list[Finding]:
     """The findings, errors first; with the facts of the machine that it is to run on, also what that one says to it."""
     subject = Subject(
@@ -44,7 +48,7 @@ def faults_of(subject: Subject) -> list[Fault]:
     requirements = [each for each in requirement_faults(subject) if not _explained(each, torn)]
     return [
         *machine_faults(subject),
-        *companion_faults(subject),
+        *(each for each in companion_faults(subject) if not (each.id in _SAID_LATER and each.about in torn)),
         *linking,
         *_built_with_another_torch(subject, torn),
         *requirements,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _TORCH_SYMBOL = re.compile(r"3c10|2at\d|5torch|^aoti_|^torch_|THPVariable|^_ZN2at")
 
+_PARTS_OF_TORCH = ("torch", "cuda-toolkit")
+"""Whose requirements are torch's libraries."""
+
 
 def linking_faults(subject: Subject) -> Iterator[Fault]:
     """What would not load, without what need not."""
@@ -82,9 +85,18 @@ def _missing(subject: Subject, fault: LinkFault) -> Fault:
         if any(fnmatchcase(fault.what, pattern) for pattern in each.libraries)
     )
     provider = next(providers, f"`apt-file search {fault.what}` finds the package of the system that brings it")
-    because = _asked(subject, fault) if fault.distribution == "torch" else ""
+    because = ""
+    if fault.distribution == "torch" and (lost := _lost_by_torch(subject)):
+        because = f"; torch asks for {' and '.join(lost)}"
+        provider = f"`pip install {' '.join(map(repr, lost))}`"
     values |= {"provider": provider, "because": because, "error": _gone(fault.what)}
     return Fault("library-missing", fault.what, values)
+
+
+def _lost_by_torch(subject: Subject) -> list[str]:
+    """What torch asks for that is not installed."""
+    missing = [each for each in unmet(subject) if each.by in _PARTS_OF_TORCH and each.found is None]
+    return list(dict.fromkeys(each.text for each in missing if each.requirement.specifier))
 
 
 def _gone(library: str) -> str:
@@ -133,10 +145,10 @@ def _asked(subject: Subject, fault: LinkFault) -> str:
     name = fault.distribution
     torch = subject.seen.versions.get("torch", "")
     if name == "torch":
-        wrong = [each for each in unmet(subject) if each.by in (name, "cuda-toolkit")]
-        told = [f"{each.requirement}, and {each.found or 'none'} is installed" for each in wrong[:2]]
+        wrong = [each for each in unmet(subject) if each.by in _PARTS_OF_TORCH]
+        told = [f"{each.text}, and {each.found or 'none'} is installed" for each in wrong[:2]]
         return f"; torch asks for {' and '.join(told)}" if told else ""
-    asked = [str(each.requirement) for each in unmet(subject) if each.by == name and each.name == "torch"]
+    asked = [each.text for each in unmet(subject) if each.by == name and each.name == "torch"]
     if asked:
         return f"; {name} asks for {asked[0]}"
     own, cuda = built_with(subject, name)

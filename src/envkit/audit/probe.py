@@ -710,7 +710,9 @@ class Audit:
         def elsewhere(library: Library, name: str) -> Library | None:
             """Loaded before by Python code: of the package itself (torchaudio), or of one that it asks for (xgrammar)."""
             asked = self.requires(self.owner(root))
-            return next((each for each in self.libraries.by_name.get(name, ()) if self.owner(each) in asked), None)
+            there = (each for each in self.libraries.by_name.get(name, ()) if self.owner(each) in asked)
+            # What auditwheel put beside a package, under a name of its own, is loaded by that name alone.
+            return next((each for each in there if not os.path.dirname(each.path).endswith(".libs")), None)
 
         load = Load(self.libraries, root, loaded, elsewhere)
         for library, name in load.missing:

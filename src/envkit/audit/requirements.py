@@ -125,13 +125,11 @@ def _unmet(subject: Subject, fault: Unmet) -> Fault:
         "found": fault.found or "",
     }
     if fault.found is None:
-        return Fault(
-            "requirement-missing", f"{fault.by} {fault.name}", {**values, "module": fault.name.replace("-", "_")}
-        )
+        return Fault("requirement-missing", fault.name, values)
     refusal = subject.known.refusals.get(fault.by)
     if refusal and fault.name in refusal.looks_at:
         return Fault("requirement-refused", fault.by, {**values, "error": refusal.error.format_map(values)})
-    return Fault("requirement-contradicted", f"{fault.by} {fault.name}", values)
+    return Fault("requirement-contradicted", fault.name, values)
 
 
 def _clashes(subject: Subject) -> Iterator[Fault]:

@@ -286,7 +286,6 @@ TRIGGERS = [
             cuda_toolkit="13.0.2",
         ),
         "cuda-toolkit 13.0.2 asks for nvidia-cublas==13.1.*, which is not installed",
-        "No module named 'nvidia_cublas'",
         fine=(
             SOUND,
             asking({"demo": ("opencv-python>=4.5",)}, opencv_python_headless="4.11"),
