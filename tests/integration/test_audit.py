@@ -8,10 +8,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,6 +56,13 @@ class Environment:
         rows += [f"{path},sha256={digest},1" for path, digest in (claims or {}).items()]
         (info / "RECORD").write_text("\n".join(rows) + "\n")
 
+    def describe(self, name: str, version: str, more: str = "") -> Path:
+        """Metadata alone."""
+        info = self.site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}\n")
+        return info
+
     def compile(self, path: str, source: str, *options: str) -> Path:
         """A shared library, by the system's compiler."""
         target = self.site / path
@@ -74,9 +83,14 @@ class Environment:
         every = [str(each.relative_to(self.site)) for each in self.site.rglob("*") if each.is_file()]
         return sorted(each for each in every if ".dist-info" not in each)
 
-    def seen(self, **questions: list[str]) -> Seen:
+    def seen(self, **questions: Any) -> Seen:
         """What the program says."""
-        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ())
+        silent = dict.fromkeys(("torch_loads", "cuda_of", "families", "programs", "variables"), ()) | {
+            "stated": {},
+            "deep": False,
+            "installers": (),
+            "folders": (),
+        }
         asked = {"driver_libraries": ["libcuda.so.1"], **silent}
         argv = [self.folder / "bin/python", "-I", "-S", "-c", program("probe"), json.dumps({**asked, **questions})]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -229,6 +243,118 @@ def test_a_module_for_another_python_is_not_looked_at(environment: Environment) 
     environment.install("torch")
 
     assert environment.linking() == []
+
+
+def test_a_library_for_another_python_is_not_looked_at_where_its_package_needs_torch(environment: Environment) -> None:
+    environment.compile("torch/libtorch.so", "int tensor(void) { return 3; }", "-Wl,-soname,libtorch.so")
+    environment.install("torch", "torch/libtorch.so")
+    other = "kernels/_C.cpython-399-x86_64-linux-gnu.so"
+    environment.compile(other, "extern int PyFuture(void); int run(void) { return PyFuture(); }")
+    environment.install("kernels", other, requires=("torch",))
+    assert environment.linking() == []
+
+    (environment.site / other).rename(environment.site / "kernels/libkernels.so")
+    environment.install("more-kernels", "kernels/libkernels.so", requires=("torch",))
+    assert environment.linking() == [("libkernels", "undefined", "PyFuture")]
+
+
+def test_a_library_that_ends_too_early_is_told_as_what_it_is(environment: Environment) -> None:
+    where = lend(environment, source=LENDER + "char space[1 << 20] = {1};")
+    environment.module("fast", where, "-llender", "-Wl,-rpath,$ORIGIN/../demo.libs")
+    environment.install("demo", *environment.files())
+    library = environment.site / "demo.libs/liblender.so"
+    whole = library.read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])
+
+    seen = environment.seen()
+
+    assert seen.cut == {"demo.libs/liblender.so": "content"}
+    assert [each.fault for each in seen.files] == ["size"]
+    crashed = subprocess.run([environment.folder / "bin/python", "-c", "import demo.fast"], check=False).returncode
+    assert crashed == -signal.SIGBUS
+
+    library.write_bytes(whole[:50])
+    assert environment.seen().cut == {"demo.libs/liblender.so": "header"}
+    assert "file too short" in environment.imports("demo.fast")
+
+
+def test_a_library_that_lacks_nothing_but_its_sections_is_whole(environment: Environment) -> None:
+    """The loader reads segments; what a `strip` gone wrong takes away behind them is no one's loss."""
+    where = lend(environment)
+    environment.module("fast", where, "-llender", "-Wl,-rpath,$ORIGIN/../demo.libs")
+    environment.install("demo", *environment.files())
+    library = environment.site / "demo.libs/liblender.so"
+    whole = library.read_bytes()
+    library.write_bytes(whole[:-200])
+
+    assert environment.seen().cut == {}
+    assert environment.imports("demo.fast") == ""
+
+
+def test_modules_of_numpy_1_are_named_where_numpy_2_is(environment: Environment) -> None:
+    words = {"old": ["numpy.core.multiarray failed to import"], "both": ["numpy.core._multiarray_umath", "numpy._core"]}
+    for name, each in words.items():
+        text = "".join(f'const char *word{number} = "{word}";' for number, word in enumerate(each))
+        source = f"{MODULE % {'name': name}}\nint lent(void) {{ return 1; }}\n{text}"
+        environment.compile(f"demo/{name}{sysconfig.get_config_var('EXT_SUFFIX')}", source)
+    environment.install("demo", *environment.files())
+    assert environment.seen().numpy == ()
+
+    environment.describe("numpy", "2.4.6")
+    assert [Path(each).name.split(".")[0] for each in environment.seen().numpy] == ["old"]
+
+
+def test_what_packages_say_of_themselves_is_read(environment: Environment) -> None:
+    info = environment.describe(
+        "Flash_Attn", "2.8.3", "Requires-Dist: torch>=2.2\nRequires-Dist: pytest; extra == 'test'\n"
+    )
+    (info / "WHEEL").write_text("Wheel-Version: 1.0\nTag: cp311-cp311-linux_x86_64\n")
+    wheel = "flash_attn-2.8.3%2Bcu12torch2.8cxx11abiTRUE-cp311-cp311-linux_x86_64.whl"
+    (info / "direct_url.json").write_text(f'{{"archive_info": {{}}, "url": "https://files.example/v2.8.3/{wheel}"}}')
+    (environment.site / "xformers").mkdir()
+    (environment.site / "xformers/cpp_lib.json").write_text('{"version": {"cuda": 1208, "torch": "2.10.0+cu128"}}')
+    (environment.site / "old.egg-info").write_text("Metadata-Version: 1.1\nName: old\nVersion: 0.9\n")
+
+    stated = {"xformers": {"file": "xformers/cpp_lib.json", "patterns": {"torch": '"torch": "([^"]+)'}}}
+    seen = environment.seen(stated=stated)
+
+    assert seen.distributions == (("flash-attn", "2.8.3"), ("old", "0.9"))
+    assert seen.requires == {"flash-attn": ("torch>=2.2", "pytest; extra == 'test'")}
+    assert seen.tags == {"flash-attn": ("cp311-cp311-linux_x86_64",)}
+    assert seen.wheels == {"flash-attn": "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp311-cp311-linux_x86_64.whl"}
+    assert seen.stated == {"xformers": {"torch": "2.10.0+cu128"}}
+    assert seen.markers["python_version"] == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert seen.sites == (str(environment.site),)
+
+
+def test_the_gpus_that_torch_is_compiled_for_are_read(environment: Environment) -> None:
+    """The flags stand among other words, and of some releases without a NUL before them."""
+    words = 'const char *words = "abc ipc_hsm_70 sm_75 sm_90 sm_100a compute_120";'
+    environment.compile("torch/lib/libtorch_python.so", words)
+
+    assert environment.seen().architectures == ("compute_120", "sm_100a", "sm_70", "sm_75", "sm_90")
+
+
+def test_a_venv_that_sees_the_system_s_packages_is_looked_at_with_them(environment: Environment) -> None:
+    settings = environment.folder / "pyvenv.cfg"
+    settings.write_text(settings.read_text().replace("= false", "= true"))
+    environment.describe("demo", "1.0")
+
+    seen = environment.seen()
+
+    assert seen.sites[0] == str(environment.site)
+    assert len(seen.sites) > 1
+    assert seen.versions["demo"] == "1.0"
+
+
+def test_a_changed_byte_is_found_where_files_are_read(environment: Environment) -> None:
+    (environment.site / "demo.py").write_text("whole = 1\n")
+    environment.install("demo", "demo.py")
+    (environment.site / "demo.py").write_text("whole = 2\n")
+
+    assert environment.seen().files == ()
+    assert [(each.path, each.fault) for each in environment.seen(deep=True).files] == [("demo.py", "hash")]
+    assert environment.seen(deep=True, folders=[str(environment.folder)]).files == ()  # as the system's own packages
 
 
 def test_libraries_that_are_no_libraries_do_no_harm(environment: Environment) -> None:

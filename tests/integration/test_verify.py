@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uv
 
 from tests.integration.command import Cli, engine
-from tests.integration.conftest import engines, leftovers
+from tests.integration.conftest import ENGINES, engines, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,3 +117,76 @@ def test_what_was_seen_becomes_evidence(cli: Cli) -> None:
     assert '"level":"imports"' in path.read_text().replace(" ", "")
     assert listed["name"] == "flask-cpu"
     path.unlink()
+
+
+# `envkit doctor` on environments, with the same eyes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", ENGINES)
+def test_doctor_looks_into_an_image_and_a_running_container(cli: Cli, program: str) -> None:
+    cli("verify", "flask-cpu", "--backend", program, "--device", "cpu", status=None, timeout=600)
+    tags = engine(program, "images", "--format", "{{.Repository}}:{{.Tag}}", "envkit/flask").split()
+    image = next(tag for tag in tags if "none" not in tag)
+    name = f"audit-test-{os.getpid()}"
+
+    seen = cli("doctor", "--image", image, "--json").json
+    assert (seen["findings"], seen["ok"]) == ([], True)
+    assert (seen["environment"]["name"], seen["environment"]["torch"]) == (image, None)
+    assert seen["environment"]["libraries"] >= 1
+
+    spoil = "rm -r $(python -c 'import itsdangerous; print(itsdangerous.__path__[0])')"
+    engine(program, "run", "--detach", "--name", name, "--user", "0", "--entrypoint", "sleep", image, "600")
+    try:
+        assert cli("doctor", "--container", name).stdout.endswith("\n\nnothing is wrong with this environment\n")
+        engine(program, "exec", name, "sh", "-c", spoil)
+        broken = cli("doctor", "--container", name, "--json", status=1).json
+        engine(program, "stop", "--time", "0", name)
+        stopped = cli("doctor", "--container", name, status=2)
+    finally:
+        engine(program, "rm", "--force", name)
+
+    assert [each["id"] for each in broken["findings"]] == ["package-hollow"]
+    assert stopped.stderr.startswith(f"error: the container does not run: {name}\n")
+    none = cli("doctor", "--image", image, "--python", "/nowhere/python", status=2)
+    assert none.stderr.startswith(f"error: no Python that can be run in {image}\n")
+    assert engine(program, "ps", "--all", "--quiet", "--filter", "name=envkit-audit").split() == []
+
+
+def test_doctor_says_which_image_or_container_is_not_there(cli: Cli) -> None:
+    if not engines():
+        pytest.skip("needs a Docker engine or podman")
+
+    image = cli("doctor", "--image", "nobody/nothing:1", status=2)
+    container = cli("doctor", "--container", "nobody-s", status=2)
+
+    assert image.stderr == (
+        "error: no such image here: nobody/nothing:1\n\n"
+        "hint: `docker pull nobody/nothing:1` brings it; envkit pulls nothing unasked\n"
+    )
+    assert container.stderr.startswith("error: no such container: nobody-s\n")
+
+
+def test_doctor_looks_into_a_venv_that_somebody_made_and_broke(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "venv"
+    subprocess.run([uv.find_uv_bin(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin/python"]
+    subprocess.run([*install, "flask==3.1.2"], check=True)
+    assert cli("doctor", "--venv", folder).stdout.endswith("\n\nnothing is wrong with this environment\n")
+
+    subprocess.run([*install, "--no-deps", "werkzeug==2.3.8"], check=True)
+    seen = cli("doctor", "--venv", folder, "--json").json
+    assert [(each["id"], each["evidence"]) for each in seen["findings"]] == [
+        ("requirement-contradicted", "flask 3.1.2 asks for werkzeug>=3.1.0, and 2.3.8 is installed")
+    ]
+
+    (folder / "bin/python").unlink()
+    (folder / "bin/python").symlink_to("/nowhere/python3.11")
+    gone = cli("doctor", "--venv", folder, status=7)
+    assert gone.stderr.startswith(
+        f"error: the interpreter of the environment is gone: {folder}/bin/python leads to /nowhere/python3.11\n"
+    )
+    shutil.rmtree(folder)
+    none = cli("doctor", "--venv", tmp_path, status=2)
+    assert none.stderr.startswith(f"error: neither a venv nor a conda environment: {tmp_path}\n")
+    no_python = cli("doctor", "--python", tmp_path / "python", status=2)
+    assert no_python.stderr.startswith(f"error: not a Python that can be run: {tmp_path}/python\n")

@@ -62,7 +62,7 @@ def verify(backend: Backend, recipe: Recipe, progress: Progress, *, gpus: tuple[
     device: Device = "gpu" if gpus else "cpu"
     with _inside(backend, recipe, gpus) as inside:
         progress.step("packages and libraries")
-        seen = ask_probe(inside, framework, known())
+        seen = ask_probe(inside, known(), framework)
         progress.step("imports")
         imported = ask_imports(inside, framework)
         progress.step("programs and their options")

@@ -32,15 +32,20 @@ class Inside(Protocol):
         """Its status and what it printed; `timeout` in seconds."""
 
 
-def ask_probe(inside: Inside, framework: Framework, known: Known) -> Seen:
-    """The environment, looked at."""
+def ask_probe(inside: Inside, known: Known, framework: Framework | None = None, *, deep: bool = False) -> Seen:
+    """The environment, looked at; with the framework, also for what it needs. `deep` compares every file's hash."""
+    apps = framework.apps if framework else {}
     questions = {
         "driver_libraries": known.driver_libraries.names,
         "torch_loads": known.torch_loads.names,
         "cuda_of": known.built_for.packages,
+        "stated": {name: {"file": each.file, "patterns": each.patterns} for name, each in known.stated.items()},
         "families": [each.files for each in known.families.values()],
-        "programs": sorted({app.argv[0] for app in framework.apps.values()}),
-        "variables": variables_of(framework),
+        "programs": sorted({app.argv[0] for app in apps.values()}),
+        "variables": variables_of(framework) if framework else [],
+        "installers": known.kept_by_others.installers,
+        "folders": known.kept_by_others.folders,
+        "deep": deep,
     }
     return _answered(inside, "probe", questions, _PROBE_SECONDS, Seen)
 
@@ -80,8 +85,9 @@ def _answered(inside: Inside, name: str, questions: dict[str, Any], timeout: flo
         return msgspec.json.decode(done.stdout, type=type)
     except msgspec.MsgspecError as error:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
+        gone = "its interpreter may be gone: remove the environment, and make it again"
         raise BackendError(
             f"the environment's Python gave no answer (status {done.status})",
             details=last,
-            hint="its interpreter may be gone: remove the environment, and make it again",
+            hint="Python 3.8 is the oldest that can be looked into" if "SyntaxError" in last else gone,
         ) from error

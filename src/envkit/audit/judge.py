@@ -11,17 +11,17 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envkit.audit.check import Check, judged
+from envkit.audit.companions import companion_faults
+from envkit.audit.fault import Subject
 from envkit.audit.imports import FAILED
+from envkit.audit.linking import linking_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envkit.audit.known import Family, Known
-    from envkit.audit.seen import Answer, FileFault, LinkFault, Seen
+    from envkit.audit.known import Known
+    from envkit.audit.seen import Answer, FileFault, Seen
     from envkit.matrix.schema import App, Framework, TorchStack, Unread
-
-_NVIDIA = re.compile(r"^nvidia-.+-cu(\d{2})\d?$")
-
 
 # What is installed ----------------------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def _file_faults(files: Iterable[FileFault], known: Known) -> Iterator[str]:
                     yield f"{each.path} is claimed by {owners}, which disagree about it"
             case "missing":
                 yield f"{each.path} of {owners} is gone"
-            case "size":
+            case "size" | "hash":
                 yield f"{each.path} of {owners} was changed"
 
 
@@ -78,20 +78,13 @@ def _file_faults(files: Iterable[FileFault], known: Known) -> Iterator[str]:
 
 
 def judge_companions(seen: Seen, stack: TorchStack, known: Known) -> Check:
-    """Whether torch is the stack's, and all that must agree with it does."""
-    versions = dict(seen.distributions)
-    cuda = seen.cuda.get("torch", "")
-    faults = [*_not_of_the_stack(versions, stack), *_built_for_another(seen, versions, known)]
-    if "torch" in versions:
-        faults += _second_major(seen, cuda.partition(".")[0], known)
-    for package, family in known.families.items():
-        if package in versions:
-            faults += _without_its_library(seen, package, versions[package], family, cuda)
-    for trio in known.same_version:
-        there = {each: versions[each] for each in trio.packages if each in versions}
-        if len({Version(version).public for version in there.values()}) > 1:
-            faults.append(f"{_listed(there)}: they must be of one version")
-    fine = f"torch {versions['torch']}, CUDA {cuda or 'none'}" if "torch" in versions else "no torch in it"
+    """Whether torch is the stack's, and all that must agree with it does; here a warning is a fault too."""
+    versions = seen.versions
+    faults = [
+        *_not_of_the_stack(versions, stack),
+        *(each.line for each in companion_faults(Subject(seen, known))),
+    ]
+    fine = f"torch {versions['torch']}, CUDA {seen.torch_cuda or 'none'}" if "torch" in versions else "no torch in it"
     return judged("companions", faults, fine)
 
 
@@ -104,110 +97,14 @@ def _not_of_the_stack(versions: Mapping[str, str], stack: TorchStack) -> Iterato
             yield f"{name} {versions[name]} is installed, the torch stack has {version}"
 
 
-def _built_for_another(seen: Seen, versions: Mapping[str, str], known: Known) -> Iterator[str]:
-    cuda = seen.cuda.get("torch")
-    for name in known.built_for.packages:
-        stated = seen.cuda.get(name)
-        if cuda is not None and stated is not None and stated != cuda:
-            yield (
-                f"{name} {versions.get(name, '')} was built for CUDA {stated or 'none'}, "
-                f"torch {versions.get('torch', '')} for CUDA {cuda or 'none'}"
-            )
-
-
-def _second_major(seen: Seen, major: str, known: Known) -> Iterator[str]:
-    """Packages and libraries of another CUDA than torch's."""
-    for name, version in seen.distributions:
-        if (suffix := _NVIDIA.match(name)) and suffix[1] != major:
-            yield f"{name} {version} is for CUDA {suffix[1]}, torch for CUDA {major or 'none'}"
-    names = "|".join(map(re.escape, known.cuda_major.libraries))
-    for soname, path in seen.sonames.items():
-        if (number := re.match(rf"({names})\.so\.(\d+)", soname)) and number[2] != major:
-            yield f"{path} is of CUDA {number[2]}, torch is for CUDA {major or 'none'}"
-
-
-def _without_its_library(seen: Seen, package: str, version: str, family: Family, cuda: str) -> Iterator[str]:
-    torch = f"torch {dict(seen.distributions).get('torch', '')} (CUDA {cuda or 'none'})"
-    yield from (
-        f"{package} {version} has no {path.rpartition('/')[2]}, which {torch} asks for"
-        for path in _taken(seen, version, family, cuda)
-        if path not in seen.members
-    )
-
-
-def _taken(seen: Seen, version: str, family: Family, cuda: str) -> tuple[str, ...]:
-    """The members that the package loads with this torch, there or not."""
-    versions = dict(seen.distributions)
-    if family.unless and _installed(Requirement(family.unless), versions):
-        return ()
-    torch = "".join(versions.get("torch", "").split(".")[:2])
-    always = (each.replace("{torch}", torch) for each in family.always)
-    return (*_chosen(seen, version, family.chosen.replace("{torch}", torch), family.nearest, cuda), *always)
-
-
-def _chosen(seen: Seen, version: str, chosen: str, nearest: str, cuda: str) -> tuple[str, ...]:
-    """The member that the package takes with torch's CUDA, there or not; none without CUDA."""
-    if not cuda:
-        return ()
-    exact = chosen.replace("{cuda}", cuda.replace(".", ""))
-    if exact in seen.members or not (nearest and Requirement(nearest).specifier.contains(version, prereleases=True)):
-        return (exact,)
-    ours = re.compile(re.escape(chosen).replace(r"\{cuda\}", rf"({cuda.partition('.')[0]}\d+)"))
-    there = sorted((int(match[1]), match[0]) for each in seen.members if (match := ours.fullmatch(each)))
-    wanted = int(cuda.replace(".", ""))
-    below = [path for number, path in there if number < wanted]
-    above = [path for number, path in there if number > wanted]
-    return (below[-1] if below else above[0] if above else exact,)
-
-
-def _listed(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
 # Whether libraries load -----------------------------------------------------------------------------------------------
 
 
 def judge_linked(seen: Seen, known: Known) -> Check:
     """Whether every library that is loaded finds what it needs."""
-    versions = dict(seen.distributions)
-    ignored = {path for name, family in known.families.items() for path in _others(seen, versions, name, family)}
-    patterns = [
-        pattern
-        for each in known.optional
-        if not each.requirement or _installed(Requirement(each.requirement), versions)
-        for pattern in each.files
-    ]
-
-    def counts(fault: LinkFault) -> bool:
-        return any(
-            root not in ignored and not any(fnmatchcase(root, pattern) for pattern in patterns) for root in fault.roots
-        )
-
-    faults = [_told(each) for each in seen.linking if counts(each)]
+    faults = [each.line for each in linking_faults(Subject(seen, known))]
     fine = f"{seen.libraries} libraries find what they need"
     return judged("linked", faults, fine, seconds=seen.seconds[1], libraries=seen.libraries)
-
-
-def _installed(requirement: Requirement, versions: Mapping[str, str]) -> bool:
-    version = versions.get(canonicalize_name(requirement.name))
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
-def _others(seen: Seen, versions: Mapping[str, str], package: str, family: Family) -> set[str]:
-    """The family's members that are not loaded."""
-    ours = {each for each in seen.members if fnmatchcase(each, family.files)}
-    return ours - set(_taken(seen, versions.get(package, "0"), family, seen.cuda.get("torch", "")))
-
-
-def _told(fault: LinkFault) -> str:
-    more = f", and {fault.more} more" if fault.more else ""
-    match fault.kind:
-        case "missing":
-            return f"{fault.library} needs {fault.what}, which is not there"
-        case "undefined":
-            return f"{fault.library}: undefined symbol {fault.what}{more}"
-        case "version":
-            return f"{fault.library} needs version {fault.what.partition(' ')[2]} of {fault.what.partition(' ')[0]}"
 
 
 # What runs ------------------------------------------------------------------------------------------------------------

@@ -6,11 +6,14 @@ imports nothing of what it examines; libraries are read as ld.so would load them
 
 from __future__ import annotations
 
+import base64
 import csv
 import fnmatch
+import hashlib
 import json
 import mmap
 import os
+import platform
 import re
 import shutil
 import struct
@@ -18,14 +21,16 @@ import sys
 import sysconfig
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Finding = dict[str, Any]
+    Finding = dict[str, Any]
 
 
 def main(questions: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +38,8 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     sites = SITES
     distributions = [each for site in sites for each in read_distributions(site)]
-    files = sorted(record_faults(distributions), key=lambda each: str(each["path"]))
+    ours = [each for each in distributions if not each.is_kept_by(questions["installers"], questions["folders"])]
+    files = sorted(record_faults(ours, deep=questions["deep"]), key=lambda each: str(each["path"]))
     recorded = time.monotonic()
     owners = {path: each.name for each in distributions for path in each.files}
     libraries = Libraries(sites, questions["driver_libraries"])
@@ -42,15 +48,25 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
     found = sorted(words(questions["variables"], sites, libraries))
     return {
         "python": sys.version.split()[0],
+        "sites": sites,
+        "markers": markers(),
         "seconds": [round(each, 3) for each in (recorded - began, audited - recorded, time.monotonic() - audited)],
         "distributions": [[each.name, each.version] for each in distributions],
+        "requires": described(distributions, lambda each: each.asks),
+        "tags": described(distributions, lambda each: each.tags),
+        "wheels": described(distributions, lambda each: each.wheel),
         "records": sum(len(each.files) for each in distributions),
+        "recorded": described(distributions, lambda each: len(each.files)),
         "files": files,
         "cuda": {name: cuda for name in questions["cuda_of"] if (cuda := stated_cuda(sites, name))},
+        "stated": {name: said for name, each in questions["stated"].items() if (said := stated(sites, **each))},
         "members": members(sites, questions["families"]),
         "sonames": {each.soname: _short(each.path) for each in libraries.installed if each.soname},
         "libraries": len(libraries.installed),
         "linking": linked,
+        "cut": {_short(path): part for path, part in sorted(libraries.cut.items()) if _short(path) != path},
+        "numpy": sorted(numpy_of_old(libraries)) if any(each.is_numpy_2() for each in distributions) else [],
+        "architectures": sorted(architectures(sites)),
         "programs": [name for name in questions["programs"] if which(name)],
         "words": found,
     }
@@ -65,13 +81,44 @@ def site_folders() -> list[str]:
     Without the module `site` (-S), so that no .pth file imports anything.
     """
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    paths = sysconfig.get_paths()
-    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        found = [os.path.join(prefix, lib, version, "site-packages") for lib in ("lib", "lib64")]
-    else:
-        found = [paths["purelib"], paths["platlib"], "/usr/lib/python3/dist-packages"]
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    found = []
+    settings = _text(os.path.join(prefix, "pyvenv.cfg"))
+    if settings:
+        found += [os.path.join(prefix, lib, version, "site-packages") for lib in ("lib", "lib64")]
+    if not settings or re.search(r"(?im)^include-system-site-packages *= *true", settings):
+        paths = sysconfig.get_paths(vars={"base": sys.base_prefix, "platbase": sys.base_exec_prefix})
+        home = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
+        if not os.environ.get("PYTHONNOUSERSITE"):
+            found.append(os.path.join(home, "lib", version, "site-packages"))
+        found += [paths["purelib"], paths["platlib"]]
+        found += ["/usr/lib/python3/dist-packages"] if sys.base_prefix == "/usr" else []
     return list(dict.fromkeys(os.path.realpath(each) for each in found if os.path.isdir(each)))
+
+
+def markers() -> dict[str, str]:
+    """What requirements' markers are judged by (PEP 508)."""
+    return {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": platform.python_version(),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "sys_platform": sys.platform,
+    }
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 SITES = site_folders()
@@ -84,23 +131,38 @@ def which(name: str) -> str | None:
 
 
 class Distribution:
-    """One installed package, as its `.dist-info` describes it."""
+    """One installed package, as its `.dist-info` or `.egg-info` describes it."""
 
     def __init__(self, site: str, info: str) -> None:
-        """Reads METADATA and RECORD."""
-        folder = os.path.join(site, info)
-        head = _text(os.path.join(folder, "METADATA")).partition("\n\n")[0]
+        """Reads what is there of METADATA, WHEEL, direct_url.json and RECORD."""
+        self.folder = folder = os.path.join(site, info)
+        words = map(_text, (os.path.join(folder, "METADATA"), os.path.join(folder, "PKG-INFO"), folder))
+        head = next(filter(None, words), "").partition("\n\n")[0]
         fields: dict[str, list[str]] = defaultdict(list)
         for key, value in re.findall(r"(?m)^([A-Za-z-]+): *(.*)$", head):
             fields[key.lower()].append(value.strip())
         self.name = normal((fields["name"] or [info.partition("-")[0]])[0])
         self.version = (fields["version"] or [""])[0]
-        needs = [each for each in fields["requires-dist"] if not re.search(r";.*\bextra\b", each)]
+        self.asks = fields["requires-dist"]
+        self.installer = _text(os.path.join(folder, "INSTALLER")).strip()
+        self.tags = re.findall(r"(?m)^Tag: *(\S+)", _text(os.path.join(folder, "WHEEL")))
+        origin = re.search(r'"url": *"([^"]*/)?([^"/]+\.whl)', _text(os.path.join(folder, "direct_url.json")))
+        self.wheel = unquote(origin[2]) if origin else ""
+        """The wheel's own name, where it was installed from an address or a file."""
+        needs = [each for each in self.asks if not re.search(r";.*\bextra\b", each)]
         self.requires = {normal(re.split(r"[^A-Za-z0-9._-]", each)[0]) for each in needs}
         self.files: dict[str, tuple[str, str]] = {}
         """By absolute path: the hash and the size that RECORD states."""
         for path, digest, stated in _rows(os.path.join(folder, "RECORD")):
             self.files[os.path.normpath(os.path.join(site, path))] = (digest, stated)
+
+    def is_kept_by(self, installers: Iterable[str], folders: Iterable[str]) -> bool:
+        """Whether it was brought by one of these, or is in one of these folders."""
+        return self.installer in installers or self.folder.startswith(tuple(folders))
+
+    def is_numpy_2(self) -> bool:
+        """Whether it is NumPy from 2 on."""
+        return self.name == "numpy" and not re.match(r"[01]\.", self.version)
 
 
 def normal(name: str) -> str:
@@ -111,8 +173,16 @@ def normal(name: str) -> str:
 def read_distributions(site: str) -> Iterator[Distribution]:
     """What has metadata there."""
     for each in sorted(os.listdir(site)):
-        if each.endswith(".dist-info"):
+        if each.endswith((".dist-info", ".egg-info")):
             yield Distribution(site, each)
+
+
+def described(distributions: Iterable[Distribution], what: Callable[[Distribution], Any]) -> dict[str, Any]:
+    """By name, what there is to be said; of two of one name the first, which is the one that is imported."""
+    found: dict[str, Any] = {}
+    for each in distributions:
+        found.setdefault(each.name, what(each))
+    return {name: said for name, said in found.items() if said}
 
 
 def _rows(path: str) -> Iterator[tuple[str, str, str]]:
@@ -123,16 +193,35 @@ def _rows(path: str) -> Iterator[tuple[str, str, str]]:
         return
 
 
-def record_faults(distributions: Iterable[Distribution]) -> Iterator[Finding]:
-    """Files that are gone, are not as long as RECORD states, or belong to two packages that disagree about them."""
+def record_faults(distributions: Iterable[Distribution], *, deep: bool) -> Iterator[Finding]:
+    """Files that are gone, are not as long as RECORD states, or belong to two packages that disagree about them.
+
+    `deep` reads every file, and compares its hash.
+    """
     claims: dict[str, list[tuple[Distribution, str, str]]] = defaultdict(list)
     for each in distributions:
         for path, (digest, size) in each.files.items():
             claims[path].append((each, digest, size))
+    alike: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for path, claim in claims.items():
         if fault := _file_fault(path, {digest for _, digest, _ in claim}, claim[0][2]):
-            names = sorted({each.name for each, _, _ in claim})
-            yield {"path": _short(path), "distributions": names, "fault": fault}
+            faults[path] = fault
+        elif deep and claim[0][1].startswith("sha256=") and not path.endswith(".pyc"):
+            alike[path] = claim[0][1]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        digests = pool.map(_sha256, alike)
+        faults.update({path: "hash" for path, digest in zip(alike, digests) if digest != alike[path]})  # noqa: B905
+    for path, fault in faults.items():
+        names = sorted({each.name for each, _, _ in claims[path]})
+        yield {"path": _short(path), "distributions": names, "fault": fault}
+
+
+def _sha256(path: str) -> str:
+    """As RECORD writes it."""
+    with _mapped(path) as data:
+        digest = hashlib.sha256(data).digest()
+    return f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
 def _file_fault(path: str, digests: set[str], stated: str) -> str | None:
@@ -158,17 +247,15 @@ def stated_cuda(sites: Iterable[str], package: str) -> str | None:
     return None
 
 
+def stated(sites: Iterable[str], file: str, patterns: dict[str, str]) -> dict[str, str]:
+    """What the first file of that name says, by the patterns' names."""
+    text = next(filter(None, (_text(os.path.join(site, file)) for site in sites)), "")
+    return {name: found[1] for name, pattern in patterns.items() if (found := re.search(pattern, text))}
+
+
 def members(sites: Iterable[str], families: Iterable[str]) -> list[str]:
     """The files that match the patterns."""
     return sorted(_short(str(path)) for site in sites for pattern in families for path in Path(site).glob(pattern))
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _short(path: str) -> str:
@@ -186,6 +273,8 @@ def words(names: Iterable[str], sites: Iterable[str], libraries: Libraries) -> s
     """Those of the names that occur as a word in a Python source, the interpreter, or a library."""
     left = {name: name.encode() for name in names}
     found: set[str] = set()
+    if not left:
+        return found
     sources = (path for site in sites for path in _files(site) if path.endswith(".py"))
     binaries = sorted((each.path for each in (*libraries.interpreter, *libraries.installed)), key=os.path.getsize)
     for path in (*sources, *binaries):
@@ -212,6 +301,30 @@ def _occurs(word: bytes, data: Any) -> bool:
             return True
         at = data.find(word, at + 1)
     return False
+
+
+def numpy_of_old(libraries: Libraries) -> Iterator[str]:
+    """Modules that ask for NumPy's C functions where NumPy 1 has them, and not where NumPy 2 does."""
+    for each in libraries.installed:
+        if is_module(each):
+            with _mapped(each.path) as data:
+                old = data.find(b"numpy.core.multiarray failed to import") >= 0 or data.find(b"numpy.core._multi") >= 0
+                if old and data.find(b"numpy._core") < 0:
+                    yield _short(each.path)
+
+
+def architectures(sites: Iterable[str]) -> set[str]:
+    """What torch's CUDA code is compiled for, such as sm_90: what torch.cuda.get_arch_list() says."""
+    found: set[str] = set()
+    for site in sites:
+        with _mapped(os.path.join(site, "torch", "lib", "libtorch_python.so")) as data:
+            at = data.find(b" sm_")
+            while at >= 0:
+                around = bytes(data[max(0, at - 200) : at + 400])
+                for said in re.findall(rb"(?:(?:sm|compute)_\d+[af]? )+(?:sm|compute)_\d+[af]?", around):
+                    found.update(said.decode().split())
+                at = data.find(b" sm_", at + 400)
+    return found
 
 
 def _is_inlined(word: bytes, data: Any) -> bool:
@@ -269,6 +382,8 @@ class Library:
             raise ValueError(path)
         self.path = path
         self.machine = struct.unpack_from("<H", data, 18)[0]
+        self.cut = False
+        """Whether the file ends before what is to be loaded of it."""
         self._loads: list[tuple[int, int, int]] = []
         tags = self._dynamic(data)
         strings = self._at(tags.get(_STRTAB, [0])[0])
@@ -293,6 +408,7 @@ class Library:
         place = (0, 0)
         for each in range(count):
             kind, _, start, address, _, length, _, _ = struct.unpack_from("<IIQQQQQQ", data, offset + each * size)
+            self.cut = self.cut or (kind == 1 and start + length > len(data))
             if kind == 1:
                 self._loads.append((address, length, start))
             elif kind == 2:
@@ -381,6 +497,11 @@ class Library:
         return int(last) + 1
 
 
+def _is_cut(data: Any) -> bool:
+    """Whether the header, or the table of sections, which linkers write last, is beyond the end."""
+    return len(data) < 64 or (data[4] == 2 and bool(struct.unpack_from("<Q", data, 40)[0] > len(data)))
+
+
 def _string(text: bytes, at: int) -> bytes:
     return text[at : text.index(0, at)]
 
@@ -391,6 +512,8 @@ class Libraries:
     def __init__(self, sites: Iterable[str], driver: Iterable[str]) -> None:
         """Reads every library below the folders."""
         self._read: dict[str, Library | None] = {}
+        self.cut: dict[str, str] = {}
+        """The libraries that are shorter than they say: whether the `header` or the `content` is not whole."""
         self._driver = tuple(driver)
         self.machine = 0
         program = self.read(os.path.realpath(sys.executable))
@@ -412,12 +535,22 @@ class Libraries:
         """The library, once; None for what is none, or is for another processor."""
         if path not in self._read:
             with _mapped(path) as data:
-                try:
-                    found = Library(path, data) if len(data) > 64 else None
-                except (ValueError, struct.error, IndexError):
-                    found = None
+                found = self._parse(path, data)
             self._read[path] = found if found and self.machine in (0, found.machine) else None
         return self._read[path]
+
+    def _parse(self, path: str, data: Any) -> Library | None:
+        if data[:4] != b"\x7fELF":
+            return None
+        try:
+            found = Library(path, data)
+        except (ValueError, struct.error, IndexError):
+            if _is_cut(data):
+                self.cut[path] = "header" if len(data) < 64 else "content"
+            return None
+        if found.cut:
+            self.cut[path] = "content"
+        return None if found.cut else found
 
     def find(self, name: str, folders: Iterable[str], runpath: Iterable[str]) -> Library | None:
         """The library of that name: in RPATHs, LD_LIBRARY_PATH, RUNPATH, the system's cache and folders."""
@@ -577,7 +710,9 @@ class Audit:
         def elsewhere(library: Library, name: str) -> Library | None:
             """Loaded before by Python code: of the package itself (torchaudio), or of one that it asks for (xgrammar)."""
             asked = self.requires(self.owner(root))
-            return next((each for each in self.libraries.by_name.get(name, ()) if self.owner(each) in asked), None)
+            there = (each for each in self.libraries.by_name.get(name, ()) if self.owner(each) in asked)
+            # What auditwheel put beside a package, under a name of its own, is loaded by that name alone.
+            return next((each for each in there if not os.path.dirname(each.path).endswith(".libs")), None)
 
         load = Load(self.libraries, root, loaded, elsewhere)
         for library, name in load.missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class FileFault(Struct, frozen=True):
@@ -12,8 +12,8 @@ class FileFault(Struct, frozen=True):
 
     path: str
     distributions: tuple[str, ...]
-    fault: Literal["missing", "size", "shared"]
-    """Gone; of another length; claimed by two packages that state different hashes."""
+    fault: Literal["missing", "size", "hash", "shared"]
+    """Gone; of another length; of another content (where it was read); claimed by two packages that disagree about it."""
 
 
 class LinkFault(Struct, frozen=True):
@@ -54,6 +54,36 @@ class Seen(Struct, frozen=True):
     """Of those that were asked for, the ones that are there."""
     words: tuple[str, ...]
     """Of the names that were asked for, the ones that occur in sources or libraries."""
+    sites: tuple[str, ...] = ()
+    """The folders of packages, in the order in which Python looks into them."""
+    markers: dict[str, str] = field(default_factory=dict)
+    """What the markers of requirements are judged by."""
+    requires: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a distribution asks for, as its METADATA says it."""
+    tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those of the wheel that a distribution came in."""
+    wheels: dict[str, str] = field(default_factory=dict)
+    """The name of that wheel, where it was installed from an address."""
+    recorded: dict[str, int] = field(default_factory=dict)
+    """How many files a distribution states."""
+    stated: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What packages say of the `torch` and the `cuda` that they were built with, as they write it."""
+    cut: dict[str, Literal["header", "content"]] = field(default_factory=dict)
+    """Libraries that are shorter than they say themselves, and what is not whole of them."""
+    numpy: tuple[str, ...] = ()
+    """Modules that work with NumPy 1 alone."""
+    architectures: tuple[str, ...] = ()
+    """What torch's CUDA code is compiled for, such as sm_90; empty: not known."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """By name; of a package that is there twice, the one that is imported."""
+        return dict(reversed(self.distributions))
+
+    @property
+    def torch_cuda(self) -> str:
+        """The CUDA that torch was built for; empty: none, or there is no torch."""
+        return self.cuda.get("torch", "")
 
 
 class Answer(Struct, frozen=True):

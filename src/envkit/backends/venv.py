@@ -184,6 +184,7 @@ class VenvBackend:
             if _is_whole(target):
                 return
             if target.exists():
+                progress.step(f"something is missing in {target.name}: it is made again")
                 self._discard_unused(target)
             for abandoned in target.parent.glob(f".{target.name}.staging-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)

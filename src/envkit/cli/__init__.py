@@ -13,7 +13,7 @@ from envkit import __version__
 COMMANDS = {
     "build": "Build environments as container images, with BuildKit or podman.",
     "diagnose": "Find what broke in a log, and say what to do.",
-    "doctor": "Find what is wrong with this machine, and say what to do.",
+    "doctor": "Find what is wrong with this machine, or with an environment.",
     "exec": "Run a program inside the running instance NAME.",
     "host": "Show the facts of this machine that plans are made from.",
     "list": "List frameworks, their environments, and what fits here.",

@@ -168,9 +168,9 @@ def _say_error(error: BaseException, message: str, details: str, hint: str) -> N
 
 def _log_of(error: BaseException) -> bytes:
     """What a program printed that failed; empty for errors of other kinds."""
-    if isinstance(error, (AppError, BackendError, BuildError, ResolutionError)):
+    if isinstance(error, (AppError, BackendError, BuildError)):
         return error.log or error.details.encode()
-    return b""
+    return error.log if isinstance(error, ResolutionError) else b""
 
 
 def _own_arguments() -> list[str]:

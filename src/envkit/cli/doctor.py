@@ -1,4 +1,4 @@
-"""`envkit doctor`: what is wrong with this machine, and what to do about it."""
+"""`envkit doctor`: what is wrong with this machine or an environment, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import pwd
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,8 +14,10 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say, style
+from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say
+from envkit.cli.environment import Place, examine_environment
 from envkit.cli.facts import read_facts
+from envkit.cli.findings import findings_as_json, show_findings
 from envkit.doctor.checks import Machine
 from envkit.doctor.record import anonymise
 from envkit.doctor.repair import repairs, run_repairs
@@ -25,11 +28,11 @@ from envkit.host.probes.network import HUGGINGFACE
 from envkit.matrix.load import load_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envkit.doctor.repair import Done, Repair
     from envkit.host.facts import HostFacts
     from envkit.matrix.load import Matrix
-
-_MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("i", "cyan")}
 
 
 @click.command("doctor")
@@ -47,6 +50,13 @@ _MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("i", "cy
     metavar="FILE",
     help="Write the facts to FILE, without names, addresses and tokens, for a bug report.",
 )
+@click.option("--python", metavar="PATH", help="Look at the environment of this interpreter instead of the machine.")
+@click.option(
+    "--venv", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="... of this venv, or conda's."
+)
+@click.option("--image", metavar="IMAGE", help="... of this image, in a container without a network.")
+@click.option("--container", metavar="NAME", help="... of this running container.")
+@click.option("--deep", is_flag=True, help="With an environment: read every file, and compare its hash.")
 @click.option("--offline", is_flag=True, help="Do not ask whether the package index, the registry and the hub answer.")
 @click.option("--fix", is_flag=True, help="Do what can be done safely, after showing it.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --fix.")
@@ -58,6 +68,11 @@ def doctor_command(
     *,
     described: Path | None,
     record: Path | None,
+    python: str | None,
+    venv: Path | None,
+    image: str | None,
+    container: str | None,
+    deep: bool,
     offline: bool,
     fix: bool,
     yes: bool,
@@ -65,34 +80,71 @@ def doctor_command(
     as_json: bool,
     overlay: Path | None,
 ) -> int:
-    """Find what is wrong with this machine, and say what to do.
+    """Find what is wrong with this machine, or with an environment.
 
     Looks at GPUs, driver, container engines, disks, limits and network, with what the FRAMEWORKs need (all of them, where
     none is named). Ends with 1 when something is an error.
+
+    With --python, --venv, --image or --container: looks at the packages, files and libraries of that environment, whoever
+    made it, without importing any of it, and without a GPU.
     """
     matrix = load_matrix(overlay)
-    chosen = frameworks or tuple(sorted(matrix.frameworks))
+    if place := Place(python, venv, image, container):
+        _check_alone({"a framework": frameworks, "--record": record, "--fix": fix, "--offline": offline})
+        facts = read_facts(described) if described else probe_host()
+        return examine_environment(place, matrix, facts, deep=deep, as_json=as_json)
+    if deep:
+        raise UsageError(
+            "--deep is about an environment", hint="name one with --python, --venv, --image or --container"
+        )
+    asked = _Asked(frameworks, described, record, offline, fix, yes, dry_run, as_json)
+    return _examine_machine(matrix, asked)
+
+
+def _check_alone(given: Mapping[str, object]) -> None:
+    """Raises `UsageError` where something was given that is about the machine."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} is about the machine", hint="an environment is looked at without it")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says of looking at a machine."""
+
+    frameworks: tuple[str, ...]
+    described: Path | None
+    record: Path | None
+    offline: bool
+    fix: bool
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+def _examine_machine(matrix: Matrix, asked: _Asked) -> int:
+    chosen = asked.frameworks or tuple(sorted(matrix.frameworks))
     for each in chosen:
         matrix.framework(each)
-    if described and (fix or record):
+    if asked.described and (asked.fix or asked.record):
         raise UsageError("--facts is about another machine", hint="leave out --fix and --record")
-    for option, given in (("--yes", yes), ("--dry-run", dry_run)):
-        if given and not fix:
+    for option, given in (("--yes", asked.yes), ("--dry-run", asked.dry_run)):
+        if given and not asked.fix:
             raise UsageError(f"{option} is about repairs, and none were asked for", hint="add --fix")
-    if fix and as_json and not (yes or dry_run):
+    if asked.fix and asked.as_json and not (asked.yes or asked.dry_run):
         raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
-    facts = read_facts(described) if described else _look(matrix, offline=offline)
-    if record:
-        _write(record, facts, matrix)
+    facts = read_facts(asked.described) if asked.described else _look(matrix, offline=asked.offline)
+    if asked.record:
+        _write(asked.record, facts, matrix)
     report = examine(Machine(facts, matrix, chosen))
     done: list[Done] = []
-    if fix:
-        done = _repair(report, yes=yes, dry_run=dry_run)
+    if asked.fix:
+        done = _repair(report, yes=asked.yes, dry_run=asked.dry_run)
         if done:
-            facts = _look(matrix, offline=offline)
+            facts = _look(matrix, offline=asked.offline)
             report = examine(Machine(facts, matrix, chosen))
-    if as_json:
-        print_json(_json(report, done, repairs(report.findings) if fix and dry_run else []))
+    if asked.as_json:
+        print_json(_json(report, done, repairs(report.findings) if asked.fix and asked.dry_run else []))
     else:
         _show(report, facts)
     return 0 if report.ok else 1
@@ -157,10 +209,7 @@ def _repair(report: Report, *, yes: bool, dry_run: bool) -> list[Done]:
 def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, object]:
     """The report's JSON shape, which others rely on (docs/json.md)."""
     return {
-        "findings": [
-            {key: value for key, value in msgspec.to_builtins(each).items() if key != "repair"}
-            for each in report.findings
-        ],
+        "findings": findings_as_json(report.findings),
         "ok": report.ok,
         "skipped": [{"id": name, "because": finding} for name, finding in report.skipped],
         "repairs": [
@@ -171,20 +220,7 @@ def _json(report: Report, done: list[Done], planned: list[Repair]) -> dict[str, 
 
 
 def _show(report: Report, facts: HostFacts) -> None:
-    for finding in report.findings:
-        mark, colour = _MARKS[finding.severity]
-        click.echo(
-            f"{style(mark, fg=colour, bold=True)} {style(finding.title, bold=True)}  {style(finding.id, dim=True)}"
-        )
-        click.echo(f"    seen       {finding.evidence}")
-        if finding.otherwise:
-            click.echo(f"    otherwise  {finding.otherwise}")
-        for number, step in enumerate(finding.fix):
-            click.echo(f"    {'do' if not number else '':<11}{step}")
-        click.echo()
-    counts = {severity: sum(each.severity == severity for each in report.findings) for severity in _MARKS}
-    summary = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in counts.items() if count)
-    click.echo(summary or "nothing is wrong with this machine")
+    show_findings(report.findings, "nothing is wrong with this machine")
     if report.skipped:
         because = dict.fromkeys(finding for _, finding in report.skipped)
         were = "1 check was" if len(report.skipped) == 1 else f"{len(report.skipped)} checks were"

@@ -290,7 +290,7 @@ def test_a_build_that_fails_tells_its_cause(envkit: Envkit, machine: Machine, ho
 
 def test_a_lock_that_fails_tells_its_cause(envkit: Envkit, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise ResolutionError("the resolver could not work on demo-cpu", details=KNOWN)
+        raise ResolutionError("the resolver could not work on demo-cpu", log=KNOWN.encode())
 
     monkeypatch.setattr("envkit.cli.lock.resolve", refuse)
 
