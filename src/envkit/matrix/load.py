@@ -157,7 +157,7 @@ class Matrix:
             base=cast(BaseImage, self.file.base_image),  # _check_agreement saw to it
             torch_layer=tuple(self.file.torch_layer),
             compiled=self.file.compiled if stack.toolkit else {},
-            build_requires=(*self.file.build_requires, *entry.build_requires),
+            build_requires=_build_requires(self.file.build_requires, entry.build_requires),
             home=self.homes[name],
             framework_home=self.homes[entry.framework],
         )
@@ -361,6 +361,12 @@ def _is_requirement(text: str) -> bool:
     except InvalidRequirement:
         return False
     return True
+
+
+def _build_requires(common: list[str], own: list[str]) -> tuple[str, ...]:
+    """Both; of a package that both pin, the environment's own pin."""
+    names = {Requirement(each).name for each in own}
+    return (*(each for each in common if Requirement(each).name not in names), *own)
 
 
 def _is_exact(text: str) -> bool:

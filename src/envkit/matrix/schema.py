@@ -209,7 +209,7 @@ class Environment(Struct, frozen=True, forbid_unknown_fields=True):
     override: list[Constraint] = field(default_factory=list)
     """What replaces a package's own word on a dependency, where that word is wrong or cannot be met."""
     build_requires: list[Text] = field(default_factory=list)
-    """What builds its source distributions, beside what builds everybody's; pinned, and not part of it."""
+    """What builds its source distributions, beside what builds everybody's, or for it; pinned, and not part of it."""
     build_settings: dict[Name, list[BuildSetting]] = field(default_factory=dict)
     """By package: what its build backend is told, so that what is built runs elsewhere too."""
     package: Name | None = None

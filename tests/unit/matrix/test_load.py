@@ -334,12 +334,12 @@ environments:
     stack: new
     python: "3.11"
     require: [iniconfig==2.1.0]
-    build_requires: [cmake==4.4.4]
+    build_requires: [cmake==4.4.4, wheel==0.45.1]
     build_settings: {iniconfig: [cmake.define.GGML_NATIVE=OFF]}
 """
     environment = load_matrix(write(tmp_path / "mine.yaml", text)).environment("demo-cu130")
 
-    assert environment.build_requires == ("uv==0.13.8", "wheel==0.46.1", "cmake==4.4.4")
+    assert environment.build_requires == ("uv==0.13.8", "cmake==4.4.4", "wheel==0.45.1")
     assert environment.build_options == ["--config-settings-package=iniconfig:cmake.define.GGML_NATIVE=OFF"]
 
 
