@@ -85,7 +85,7 @@ def measure(rounds: int, scratch: Path) -> Outcome:
         size = path.stat().st_size / 1e6
         return f"{size / wall:.0f} MB/s by the clock, {size / cpu:.0f} MB/s of CPU time"
 
-    what = "`envkit diagnose`, 1 GB of healthy log"
+    what = "envkit diagnose, 1 GB of healthy log"
     return Outcome(
         [
             Comparison(what, "`grep -F` for the same texts", found["diagnose"], found["grep"], "cost"),

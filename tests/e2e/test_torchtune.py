@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.index]
 VENV = pytest.param(("venv", "torchtune-cu130"), id="venv-cu130")
 OLDER = pytest.param(("venv", "torchtune-cu128"), id="venv-cu128", marks=pytest.mark.matrix)
 OLD = pytest.param(("venv", "torchtune-cu124"), id="venv-cu124", marks=pytest.mark.matrix)
-DOCKER = pytest.param(("docker", "torchtune-cu124"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu124")
+DOCKER = pytest.param(("docker", "torchtune-cu130"), marks=[pytest.mark.docker, pytest.mark.matrix], id="docker-cu130")
 
 
 @pytest.mark.evidence("sft-lora")

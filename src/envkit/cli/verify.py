@@ -19,6 +19,7 @@ from envkit.cli.plan import gpus_option, with_gpus
 from envkit.errors import NoPlanError
 from envkit.evidence import record
 from envkit.host.describe import describe_machine
+from envkit.host.files import is_there
 from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
@@ -114,12 +115,21 @@ def _gpus(
 
 def _verified(backend: Backend, recipe: Recipe, gpus: tuple[Gpu, ...]) -> Report:
     progress = ConsoleProgress()
-    if not backend.has(recipe):
+    if not _is_there(backend, recipe):
         backend.make(recipe, progress)
         progress.done(f"{recipe.environment.name} is ready")
     report = verify(backend, recipe, progress, gpus=gpus)
     progress.done(f"{recipe.environment.name}: {report.result}")
     return report
+
+
+def _is_there(backend: Backend, recipe: Recipe) -> bool:
+    """Whether there is something to look at: a venv that lacks a part is judged, and not made again unseen."""
+    key = backend.key(recipe)
+    return backend.has(recipe) or any(
+        each.name == key and each.folder is not None and is_there(each.folder / "bin/python")
+        for each in backend.environments()
+    )
 
 
 def _show(report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 LEAST = 4
 """A shorter one is in every other line."""
@@ -25,6 +26,7 @@ class Required:
     """Whether they may be written in capitals or not."""
 
 
+@cache
 def required(pattern: str) -> Required:
     """What a text must hold for `pattern` to match; no texts at all: nothing is certain, or it is too short."""
     reader = _Reader(pattern)

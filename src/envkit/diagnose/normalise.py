@@ -64,8 +64,10 @@ class Said:
     """The line with its prefixes."""
 
 
-def normalise(line: str) -> Said:
-    """The line without prefixes and progress bars."""
+def normalise(line: str, before: Said | None = None) -> Said:
+    """The line without prefixes and progress bars; `before` is the line before it, which saves time in tracebacks."""
+    if before is not None and (same := _with_same_prefix(line, before)):
+        return same
     text = whole = line.rstrip()
     where = who = ""
     for _ in range(_MOST):
@@ -80,3 +82,15 @@ def normalise(line: str) -> Said:
         who += "".join(value.strip() for value in groups.values() if value)
         text = text[found.end() :]
     return Said(text, where, who, whole)
+
+
+def _with_same_prefix(line: str, before: Said) -> Said | None:
+    """The line, if it is indented behind the very prefix of the line before it: no other prefix follows then."""
+    length = len(before.whole) - len(before.text)
+    rest = line[length:]
+    if length and before.whole[length - 1] != " ":  # its own blank was cut off with an empty line
+        return None
+    if rest[:2] != "  " or not line.startswith(before.whole[:length]) or rest.lstrip()[:1].isdigit() or "%|" in rest:
+        return None
+    whole = line.rstrip()
+    return Said(whole[length:], before.where, before.who, whole)

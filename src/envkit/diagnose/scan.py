@@ -105,6 +105,7 @@ class Scan:
         self._opened: dict[str, tuple[str, str]] = {}
         """By container, who began a traceback whose other lines may come without a prefix."""
         self._chained_until = 0
+        self._last: Said | None = None
         self._number = 1
         self._succeeded = False
 
@@ -128,7 +129,7 @@ class Scan:
         return Seen(self._proofs, self._chains, self._failures, self._number - 1, self._succeeded)
 
     def _take(self, number: int, piece: bytes) -> None:
-        said = normalise(piece.decode(errors="replace"))
+        said = self._last = normalise(piece.decode(errors="replace"), self._last)
         who = self._whose(said)
         reader = self._readers.get(who) or self._new_reader(who)
         texts = reader.take(number, said.text)
@@ -187,7 +188,7 @@ class Scan:
 
     def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
-        caught = {name: value for name, value in found.groupdict().items() if value}
+        caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
             if not proof.lines:
                 proof.chain, proof.where = chain, said.where

@@ -88,5 +88,6 @@ def _refusal(environment: MatrixEnvironment, words: str, moment: str) -> Resolut
     return ResolutionError(
         f"the resolver could not work on {environment.name}",
         details=details,
+        log=words.encode(),
         hint="check the network and the package index; UV_DEFAULT_INDEX chooses another index, which must tell upload times",
     )

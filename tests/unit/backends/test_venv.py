@@ -326,7 +326,11 @@ def test_what_is_half_deleted_does_not_count_and_is_made_again(
     assert not backend.has(recipe)
     assert [(each.name, each.key) for each in backend.environments()] == [(folder.name, "")]
 
-    backend.make(recipe, Silent())
+    said: list[str] = []
+    progress = Silent()
+    progress.step = said.append  # type: ignore[method-assign]
+    backend.make(recipe, progress)
+    assert said[0] == f"something is missing in {folder.name}: it is made again"
     assert backend.has(recipe)
     assert left_in(home) == [folder.name]
 

@@ -11,6 +11,7 @@ import pytest
 
 from envkit.audit.ask import program
 from envkit.audit.seen import Seen
+from envkit.backends.base import Made, Recipe
 from envkit.evidence import load_evidence
 from envkit.host.facts import Gpu, HostFacts
 from envkit.lock.lockfile import read_lock
@@ -119,6 +120,22 @@ def test_what_is_not_there_is_made_first_and_once(envkit: Envkit, machine: Machi
 
     assert "✓ demo-cu130 is ready" in first.err
     assert [(each.environment.name, each.base_image) for each in machine.docker.made] == [("demo-cu130", "mine:1")]
+
+
+@pytest.mark.parametrize("python", [True, False], ids=["with its python", "without one"])
+def test_what_is_not_whole_is_judged_as_it_is_where_it_can_be(
+    envkit: Envkit, matrix: Matrix, machine: Machine, inside: Inside, tmp_path: Path, python: bool
+) -> None:
+    environment = matrix.environment("demo-cu130")
+    key = machine.docker.key(Recipe(environment, read_lock(environment)))
+    machine.docker.held = [Made(key, environment.name, "", folder=tmp_path)]
+    (tmp_path / "bin").mkdir()
+    if python:
+        (tmp_path / "bin/python").touch()
+
+    assert envkit("verify", "demo-cu130").status == 0
+
+    assert len(machine.docker.made) == (0 if python else 1)
 
 
 def test_programs_inside_have_no_network_and_nothing_of_this_machine(

@@ -59,7 +59,7 @@ def test_ids_stand_once_and_lead_somewhere(tmp_path: Path) -> None:
     ("more", "fault"),
     [
         ("  colour: red\n", "one.yaml:10: 0.colour: unknown key"),
-        ("  unles: [x]\n", "one.yaml:10: 0.unles: unknown key, did you mean `unless`?"),
+        ("  fixes: [x]\n", "one.yaml:10: 0.fixes: unknown key, did you mean `fix`?"),
         ("  severity: fatal\n", "one.yaml:10: 0.severity: the key stands here a second time"),
         ("  with: ['a(b']\n", "one.yaml:10: 0.with.0: not a pattern of RE2: missing ): a(b: 'a(b'"),
         (

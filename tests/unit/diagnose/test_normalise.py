@@ -88,3 +88,16 @@ PREFIXES = [
 @given(st.lists(st.sampled_from(PREFIXES), max_size=4))
 def test_prefixes_may_stand_before_prefixes(prefixes: list[str]) -> None:
     assert normalise("".join(prefixes) + "    raise ValueError").text == "    raise ValueError"
+
+
+LINES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "[rank1]: ", "web-1  | [rank0]: ", "(Worker pid=4) ERROR 10-11 22:28:17 [core.py:694] "]),
+    st.sampled_from(["", "  ", "    ", " "]),
+    st.sampled_from(["", "File x", "12: x", "1%| | 8/900 [00:17<43:23, 2.1s/it]x", "[rank7]: x", "Traceback (most"]),
+)
+
+
+@given(LINES, LINES)
+def test_the_line_before_makes_no_difference(before: str, line: str) -> None:
+    assert normalise(line, normalise(before)) == normalise(line)
