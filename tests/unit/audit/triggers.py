@@ -306,7 +306,10 @@ TRIGGERS = [
     ),
     Trigger(
         "built-for-numpy-1",
-        with_seen(with_versions(pandas="2.1.4", numpy="2.4.6"), numpy=("pandas/_libs/lib.so", "pandas/_libs/join.so")),
+        with_seen(
+            with_versions(pandas="2.1.4", numpy="2.4.6"),
+            numpy={"pandas/_libs/lib.so": "C", "pandas/_libs/join.so": "C"},
+        ),
         "pandas/_libs/lib.so asks for numpy.core.multiarray alone; pandas/_libs/join.so asks for numpy.core.multiarray alone",
         "A module that was compiled using NumPy 1.x cannot be run in",
         fine=(SOUND,),
