@@ -17,7 +17,7 @@ class EnvkitError(Exception):
     def __init__(self, message: str, *, hint: str = "", details: str = "", log: bytes = b"") -> None:
         """`message` says what happened, `details` shows it, `hint` is the next thing to type.
 
-        `log` is what a program printed that failed, where that is more than `details`: causes stand further up.
+        `log` is what a program printed that failed, where nothing here explains it: the diagnoses are asked.
         """
         super().__init__(message)
         self.message = message

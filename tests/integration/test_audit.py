@@ -298,10 +298,10 @@ def test_modules_of_numpy_1_are_named_where_numpy_2_is(environment: Environment)
         source = f"{MODULE % {'name': name}}\nint lent(void) {{ return 1; }}\n{text}"
         environment.compile(f"demo/{name}{sysconfig.get_config_var('EXT_SUFFIX')}", source)
     environment.install("demo", *environment.files())
-    assert environment.seen().numpy == ()
+    assert environment.seen().numpy == {}
 
     environment.describe("numpy", "2.4.6")
-    assert [Path(each).name.split(".")[0] for each in environment.seen().numpy] == ["old"]
+    assert [(Path(path).name.split(".")[0], what) for path, what in environment.seen().numpy.items()] == [("old", "C")]
 
 
 def test_what_packages_say_of_themselves_is_read(environment: Environment) -> None:

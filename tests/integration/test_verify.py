@@ -135,7 +135,8 @@ def test_doctor_looks_into_an_image_and_a_running_container(cli: Cli, program: s
     assert seen["environment"]["libraries"] >= 1
 
     spoil = "rm -r $(python -c 'import itsdangerous; print(itsdangerous.__path__[0])')"
-    engine(program, "run", "--detach", "--name", name, "--user", "0", "--entrypoint", "sleep", image, "600")
+    limits = ["--ulimit", "host"] if program == "podman" else []
+    engine(program, "run", "--detach", *limits, "--name", name, "--user", "0", "--entrypoint", "sleep", image, "600")
     try:
         assert cli("doctor", "--container", name).stdout.endswith("\n\nnothing is wrong with this environment\n")
         engine(program, "exec", name, "sh", "-c", spoil)

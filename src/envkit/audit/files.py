@@ -42,7 +42,8 @@ def _kind(fault: FileFault) -> str:
 
 
 def _told(subject: Subject, kind: str, names: str, paths: Sequence[str]) -> Iterator[Fault]:
-    usual = {"shared": subject.known.shared_files, "changed": subject.known.changing_files}.get(kind)
+    known = subject.known
+    usual = {"shared": known.shared_files, "changed": known.changing_files, "library": known.wrong_records}.get(kind)
     paths = [each for each in paths if not any(fnmatchcase(each, one) for one in (usual.names if usual else ()))]
     if not paths:
         return

@@ -71,7 +71,8 @@ def _file_faults(files: Iterable[FileFault], known: Known) -> Iterator[str]:
             case "missing":
                 yield f"{each.path} of {owners} is gone"
             case "size" | "hash":
-                yield f"{each.path} of {owners} was changed"
+                if not any(fnmatchcase(each.path, pattern) for pattern in known.wrong_records.names):
+                    yield f"{each.path} of {owners} was changed"
 
 
 # What belongs together ------------------------------------------------------------------------------------------------

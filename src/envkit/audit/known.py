@@ -86,6 +86,14 @@ class KeptByOthers(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
+class Numpy1(Struct, frozen=True, forbid_unknown_fields=True):
+    """What modules for NumPy 1 say beside NumPy 2."""
+
+    errors: dict[Literal["Cython", "C"], str]
+    """By the language that they were written in."""
+    source: str
+
+
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """What brings a library of the system."""
 
@@ -171,6 +179,7 @@ class Known(Struct, frozen=True, forbid_unknown_fields=True):
     same_version: tuple[Alike, ...]
     clashes: tuple[Clash, ...]
     refusals: dict[str, Refusal]
+    numpy_1: Numpy1
     providers: Providers
     stand_ins: StandIns
     families: dict[str, Family]
@@ -178,6 +187,7 @@ class Known(Struct, frozen=True, forbid_unknown_fields=True):
     optional: tuple[Optional, ...]
     shared_files: Names
     changing_files: Names
+    wrong_records: Names
     kept_by_others: KeptByOthers
     offline: Offline
 

@@ -86,11 +86,12 @@ def _missing(subject: Subject, fault: LinkFault) -> Fault:
     )
     provider = next(providers, f"`apt-file search {fault.what}` finds the package of the system that brings it")
     because = ""
-    if fault.distribution == "torch" and (lost := _lost_by_torch(subject)):
-        because = f"; torch asks for {' and '.join(lost)}"
+    of_torch = any(each.distribution == "torch" and each.what == fault.what for each in subject.seen.linking)
+    if of_torch and (lost := _lost_by_torch(subject)):
+        because = f"; torch asks for {' and '.join(lost)}" if fault.distribution == "torch" else ""
         provider = f"`pip install {' '.join(map(repr, lost))}`"
     values |= {"provider": provider, "because": because, "error": _gone(fault.what)}
-    return Fault("library-missing", fault.what, values)
+    return Fault("library-missing", provider, values)
 
 
 def _lost_by_torch(subject: Subject) -> list[str]:

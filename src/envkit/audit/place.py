@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ENGINES = ("docker", "podman")
 _ENGINE_SECONDS = 60
+_UNLIMITED = {"podman": ["--ulimit", "host"]}
+"""Who may not raise limits, as in a container, may not start one with podman's own."""
 _START = """\
 p=$1; shift
 [ -n "$p" ] || p=$(command -v python || command -v python3) || { echo 'no python and no python3 on the PATH' >&2; exit 127; }
@@ -69,6 +71,13 @@ def in_image(image: str, python: str | None = None) -> Inside:
 
 
 def _checked(done: Completed, place: str) -> Completed:
+    """Raises where it was the engine that failed, or there is no Python; status as in docker-run(1)."""
+    if done.status in (125, 126) and not done.stdout:
+        raise BackendError(
+            f"the engine could not look into {place}",
+            details=done.stderr.strip(),
+            hint="`envkit doctor` says what is wrong with it",
+        )
     if done.status == 127 and not done.stdout:
         raise UsageError(
             f"no Python that can be run in {place}",
@@ -81,7 +90,20 @@ def _checked(done: Completed, place: str) -> Completed:
 def _in_image(engine: str, image: str, python: str, argv: Sequence[str], *, timeout: float) -> Completed:
     name = f"envkit-audit-{os.getpid()}"
     options = ["--rm", "--name", name, "--network", "none", "--security-opt", "no-new-privileges", "--pull", "never"]
-    command = [engine, "run", *options, "--entrypoint", "/bin/sh", image, "-c", _START, "sh", python, *argv[1:]]
+    command = [
+        engine,
+        "run",
+        *options,
+        *_UNLIMITED.get(engine, ()),
+        "--entrypoint",
+        "/bin/sh",
+        image,
+        "-c",
+        _START,
+        "sh",
+        python,
+        *argv[1:],
+    ]
     try:
         done = process.finish(command, timeout=timeout)
     except BaseException:

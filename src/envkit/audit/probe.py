@@ -65,7 +65,7 @@ def main(questions: dict[str, Any]) -> dict[str, Any]:
         "libraries": len(libraries.installed),
         "linking": linked,
         "cut": {_short(path): part for path, part in sorted(libraries.cut.items()) if _short(path) != path},
-        "numpy": sorted(numpy_of_old(libraries)) if any(each.is_numpy_2() for each in distributions) else [],
+        "numpy": dict(numpy_of_old(libraries)) if any(each.is_numpy_2() for each in distributions) else {},
         "architectures": sorted(architectures(sites)),
         "programs": [name for name in questions["programs"] if which(name)],
         "words": found,
@@ -303,14 +303,15 @@ def _occurs(word: bytes, data: Any) -> bool:
     return False
 
 
-def numpy_of_old(libraries: Libraries) -> Iterator[str]:
-    """Modules that ask for NumPy's C functions where NumPy 1 has them, and not where NumPy 2 does."""
+def numpy_of_old(libraries: Libraries) -> Iterator[tuple[str, str]]:
+    """Modules that ask for NumPy's C functions where NumPy 1 has them, and not where NumPy 2 does; and what wrote them."""
     for each in libraries.installed:
         if is_module(each):
             with _mapped(each.path) as data:
                 old = data.find(b"numpy.core.multiarray failed to import") >= 0 or data.find(b"numpy.core._multi") >= 0
                 if old and data.find(b"numpy._core") < 0:
-                    yield _short(each.path)
+                    cython = data.find(b"size changed, may indicate binary incompatibility") >= 0
+                    yield _short(each.path), "Cython" if cython else "C"
 
 
 def architectures(sites: Iterable[str]) -> set[str]:

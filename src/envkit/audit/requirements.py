@@ -111,8 +111,14 @@ def requirement_faults(subject: Subject) -> Iterator[Fault]:
     yield from _twice(subject.seen)
     yield from _of_another_python(subject.seen)
     versions = subject.seen.versions
-    for module in subject.seen.numpy:
-        values = {"module": module, "name": module.partition("/")[0], "numpy": versions.get("numpy", "")}
+    for module, language in subject.seen.numpy.items():
+        error = subject.known.numpy_1.errors[language]
+        values = {
+            "module": module,
+            "name": module.partition("/")[0],
+            "numpy": versions.get("numpy", ""),
+            "error": error,
+        }
         yield Fault("built-for-numpy-1", values["name"], values)
 
 

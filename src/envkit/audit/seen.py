@@ -70,8 +70,8 @@ class Seen(Struct, frozen=True):
     """What packages say of the `torch` and the `cuda` that they were built with, as they write it."""
     cut: dict[str, Literal["header", "content"]] = field(default_factory=dict)
     """Libraries that are shorter than they say themselves, and what is not whole of them."""
-    numpy: tuple[str, ...] = ()
-    """Modules that work with NumPy 1 alone."""
+    numpy: dict[str, Literal["Cython", "C"]] = field(default_factory=dict)
+    """Modules that work with NumPy 1 alone, and the language that they were written in."""
     architectures: tuple[str, ...] = ()
     """What torch's CUDA code is compiled for, such as sm_90; empty: not known."""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RECIPE_LABEL = "io.envkit.recipe"
 BASE_LABEL = "io.envkit.base"
+AGAIN = "fix the cause and run the same command again: the steps before it are cached"
+"""The hint where nothing more is known."""
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -80,4 +82,4 @@ def build_hint(details: str, program: str) -> str:
         details,
     ):
         return "the base image could not be pulled: load it first, or name another with `--base-image IMAGE` or a mirror with `--mirror cn`"
-    return "fix the cause and run the same command again: the steps before it are cached"
+    return AGAIN

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from envkit import process
 from envkit.backends.base import Entry, Instance, Made, NotRunningError
-from envkit.backends.buildkit import BASE_LABEL, RECIPE_LABEL, build_hint, build_options, recipe_hash
+from envkit.backends.buildkit import AGAIN, BASE_LABEL, RECIPE_LABEL, build_hint, build_options, recipe_hash
 from envkit.errors import BackendError, BuildError
 
 if TYPE_CHECKING:
@@ -136,10 +136,12 @@ class ContainerBackend(ABC):
             if failure := self._build(build_options(recipe, Path(folder)), progress):
                 step, details = failure
                 where = f" at step {step}" if step else ""
+                hint = build_hint(details, self.program)
                 raise BuildError(
                     f"building {recipe.environment.image} failed{where}",
                     details=details,
-                    hint=build_hint(details, self.program),
+                    hint=hint,
+                    log=details.encode() if hint == AGAIN else b"",
                 )
 
     def key(self, recipe: Recipe) -> str:

@@ -448,6 +448,7 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
             f"installing {recipe.environment.name} failed; nothing was left behind",
             details=words,
             hint=_install_hint(words),
+            log=words.encode() if _install_hint(words) == _AGAIN else b"",
         )
     _link(recipe.environment, venv)
     (venv / _CONTENTS).write_text("\n".join(_contents(venv)), encoding="utf-8")
@@ -463,9 +464,12 @@ def _is_full(words: str) -> bool:
     return any(each in words.lower() for each in ("no space left", "os error 28", "quota exceeded"))
 
 
+_AGAIN = "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"
+
+
 def _install_hint(words: str) -> str:
     if "hash mismatch" in words.lower():
         return "what the package index serves is not what was locked: choose another index with `--mirror`"
     if _is_full(words):
         return "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk"
-    return "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"
+    return _AGAIN

@@ -14,13 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envkit.errors import (
-    AppError,
-    BackendError,
-    BuildError,
     EnvkitError,
     MatrixError,
     NoPlanError,
-    ResolutionError,
     UsageError,
 )
 from envkit.process import redact
@@ -167,10 +163,8 @@ def _say_error(error: BaseException, message: str, details: str, hint: str) -> N
 
 
 def _log_of(error: BaseException) -> bytes:
-    """What a program printed that failed; empty for errors of other kinds."""
-    if isinstance(error, (AppError, BackendError, BuildError)):
-        return error.log or error.details.encode()
-    return error.log if isinstance(error, ResolutionError) else b""
+    """What a program printed that failed, where envkit has no explanation of its own."""
+    return error.log if isinstance(error, EnvkitError) else b""
 
 
 def _own_arguments() -> list[str]:

@@ -135,6 +135,7 @@ def _show_diagnosis(told: Diagnosis, *, first: bool) -> None:
     if first:
         _show_part("check", told.check)
         _show_part("holds here", told.confirmed)
+        _show_part("not so here", told.contradicted)
         _show_part("not looked at", told.unchecked)
         _show_part("follows", [", ".join(told.consequences)] if told.consequences else [])
     click.echo(f"    {'source':<11} {told.source}")

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
-    """The causes first; what follows from them, what came through and what a fact rules out is left out."""
-    proofs = sorted((each for each in seen.proofs.values() if _holds(each, judge)), key=lambda each: each.lines[0].line)
+    """The causes first; what follows from them is left out, and what a fact speaks against where there is anything else."""
+    proofs = sorted((each for each in seen.proofs.values() if _holds(each)), key=lambda each: each.lines[0].line)
     root = _root(seen, signs)
-    causes, consequences = _causes([each for each in proofs if each.entry.severity == "fatal"], seen, judge)
+    fatal = [each for each in proofs if each.entry.severity == "fatal"]
+    likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
+    causes, consequences = _causes(likely or fatal, seen, judge)
     if not causes:
         causes = _lesser(proofs, root)
     return Report(
@@ -35,15 +37,9 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     )
 
 
-def _holds(proof: Proof, judge: Judge) -> bool:
-    """Whether the log proves it, and no fact rules it out."""
-    entry = proof.entry
-    return (
-        bool(proof.lines)
-        and not proof.unless
-        and (proof.also or not entry.also)
-        and all(judge(each) is not False for each in entry.facts)
-    )
+def _holds(proof: Proof) -> bool:
+    """Whether the log proves it."""
+    return bool(proof.lines) and not proof.unless and (proof.also or not proof.entry.also)
 
 
 def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Proof], dict[str, list[str]]]:
@@ -118,22 +114,20 @@ def _root(seen: Seen, signs: Signs) -> Root | None:
     chains = [each for each in seen.chains if each.raised]
     wrapped = {line.line for proof in seen.proofs.values() if proof.entry.severity == "wrapper" for line in proof.lines}
 
-    def plain(chain: Chain) -> bool:
-        return not chain.ignored and not any(_refers(each, wrapped, signs) for each in chain.raised[:1])
+    def root_of(chain: Chain) -> Raised | None:
+        """The first exception that is more than a report; of what Ray prints, that is the last."""
+        return next((each for each in chain.raised if not chain.ignored and not _refers(each, wrapped, signs)), None)
 
-    own = [each for each in chains if plain(each)]
-    meant = [each for each in own if _short(each.raised[0].kind) not in signs.interrupting]
-    if own and not meant:
+    own = [(root, chain) for chain in chains if (root := root_of(chain))]
+    meant = [(root, chain) for root, chain in own if _short(root.kind) not in signs.interrupting]
+    if meant:
+        return _told_root(*meant[0])
+    if own:
         return None
-    for chain in meant:
-        return _told_root(chain)
     for failure in seen.failures:
         if _short(failure.kind) not in signs.reporting | signs.interrupting and failure.line.line not in wrapped:
             return Root(failure.kind, failure.message or failure.line.text, failure.line.line)
-    for chain in chains:
-        if not chain.ignored:
-            return _told_root(chain)
-    return None
+    return next((_told_root(each.raised[0], each) for each in chains if not each.ignored), None)
 
 
 def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
@@ -145,10 +139,10 @@ def _refers(raised: Raised, wrapped: Collection[int], signs: Signs) -> bool:
     )
 
 
-def _told_root(chain: Chain) -> Root:
-    first, last = chain.raised[0], chain.raised[-1]
-    ended = "" if last is first else f"{last.kind}: {last.message}" if last.message else last.kind
-    return Root(first.kind, first.message, first.line, first.frame, ended)
+def _told_root(root: Raised, chain: Chain) -> Root:
+    last = chain.raised[-1]
+    ended = "" if last is root else f"{last.kind}: {last.message}" if last.message else last.kind
+    return Root(root.kind, root.message, root.line, root.frame, ended)
 
 
 def _short(kind: str) -> str:
@@ -172,6 +166,7 @@ def _told(proof: Proof, judge: Judge, consequences: Iterable[str]) -> Diagnosis:
         source=entry.source,
         check=tuple(map(fill, entry.check)),
         confirmed=tuple(sentence(each) for each in entry.facts if judge(each)),
+        contradicted=tuple(sentence(each) for each in entry.facts if judge(each) is False),
         unchecked=tuple(sentence(each) for each in entry.facts if judge(each) is None),
         consequences=tuple(consequences),
     )

@@ -30,6 +30,8 @@ class Diagnosis(Struct, frozen=True):
     """What to look at by hand: it was not looked at."""
     confirmed: tuple[str, ...] = ()
     """Facts of this machine that speak for it."""
+    contradicted: tuple[str, ...] = ()
+    """Facts that it needs and that do not hold here; told only where nothing else explains the log."""
     unchecked: tuple[str, ...] = ()
     """Facts that would, of a machine that was not looked at."""
     consequences: tuple[str, ...] = ()

@@ -26,7 +26,10 @@ FactName = Annotated[
 
 
 class Condition(Struct, frozen=True, kw_only=True, rename={"equals": "is"}):
-    """A fact of the machine that the log is from; it confirms the entry, or rules it out.
+    """A fact of the machine that the log is from; it confirms the entry, or speaks against it.
+
+    An entry that a fact speaks against is told only where there is no other; a shell's variables need not be those of
+    the program that wrote the log.
 
     | fact | is |
     |---|---|

@@ -1,9 +1,6 @@
 """Which of many patterns a text may match: found by what they must hold, in one pass, at hundreds of MB/s.
 
-One RE2 alternation of those texts looks through whole blocks. Measured on the machine of docs/benchmarks.md with 440 texts
-and log lines that hold none of them, in MB/s: this 216 to 289; `re2.Set`, which does not tell where, 322; ahocorasick-rs
-189; hyperscan 2600; Python's `re` 1. RE2 is needed anyway for what the patterns catch, so one dependency does both; with
-hyperscan the whole of `diagnose` would be about twice as fast (counting lines and reading take the rest).
+One RE2 alternation of those texts looks through whole blocks; docs/architecture.md has what else was measured.
 """
 
 from __future__ import annotations

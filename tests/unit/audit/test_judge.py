@@ -71,6 +71,7 @@ def test_files_that_were_changed_are_named_and_careless_ones_are_not() -> None:
         FileFault("tests/__init__.py", ("careless", "demo"), "shared"),
         FileFault("torch/version.py", ("torch",), "missing"),
         FileFault("demo/cli.py", ("demo",), "size"),
+        FileFault("PyNvVideoCodec/PyNvVideoCodec_130.so", ("pynvvideocodec",), "size"),
     )
 
     assert judge_installed(seen(files=files), LOCKED, known()).faults == (

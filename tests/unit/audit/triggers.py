@@ -306,7 +306,10 @@ TRIGGERS = [
     ),
     Trigger(
         "built-for-numpy-1",
-        with_seen(with_versions(pandas="2.1.4", numpy="2.4.6"), numpy=("pandas/_libs/lib.so", "pandas/_libs/join.so")),
+        with_seen(
+            with_versions(pandas="2.1.4", numpy="2.4.6"),
+            numpy={"pandas/_libs/lib.so": "C", "pandas/_libs/join.so": "C"},
+        ),
         "pandas/_libs/lib.so asks for numpy.core.multiarray alone; pandas/_libs/join.so asks for numpy.core.multiarray alone",
         "A module that was compiled using NumPy 1.x cannot be run in",
         fine=(SOUND,),
@@ -347,7 +350,11 @@ TRIGGERS = [
         "library-changed",
         but(files=(FileFault("demo/_fast.abi3.so", ("demo",), "size"),)),
         "1 of demo 1.0: demo/_fast.abi3.so",
-        fine=(SOUND, but(files=(FileFault("demo/a.py", ("demo",), "size"),))),
+        fine=(
+            SOUND,
+            but(files=(FileFault("demo/a.py", ("demo",), "size"),)),
+            but(files=(FileFault("PyNvVideoCodec/PyNvVideoCodec_130.so", ("demo",), "size"),)),
+        ),
     ),
     Trigger(
         "files-changed",

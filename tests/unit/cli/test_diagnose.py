@@ -97,6 +97,7 @@ def test_json(envkit: Envkit, log: Path) -> None:
                 "source": "https://github.com/ostris/ai-toolkit/issues/279",
                 "check": [],
                 "confirmed": [],
+                "contradicted": [],
                 "unchecked": [],
                 "consequences": [],
             }
@@ -271,7 +272,9 @@ class Unbuildable(FakeBackend):
 
     def make(self, recipe: Recipe, progress: Progress) -> None:
         """Fails as the engines do."""
-        raise BuildError(f"building {recipe.environment.image} failed at step 7/9", details=KNOWN, hint="fix it")
+        raise BuildError(
+            f"building {recipe.environment.image} failed", details="it failed", hint="fix it", log=KNOWN.encode()
+        )
 
 
 def test_a_build_that_fails_tells_its_cause(envkit: Envkit, machine: Machine, home: Path) -> None:
@@ -298,3 +301,16 @@ def test_a_lock_that_fails_tells_its_cause(envkit: Envkit, home: Path, monkeypat
 
     assert result.status == 5
     assert result.err.endswith(cause(home, "resolution"))
+
+
+def test_names_of_instances_and_files_are_completed(envkit: Envkit, machine: Machine) -> None:
+    from click.shell_completion import ShellComplete
+
+    from envkit.cli import cli
+
+    machine.venv = FakeBackend("venv", status=0)
+    assert envkit("run", "demo", "train", "--backend", "venv", "--detach", "--name", "mine").status == 0
+
+    items = ShellComplete(cli, {}, "envkit", "_ENVKIT_COMPLETE").get_completions(["diagnose"], "mi")
+
+    assert [(each.value, each.type) for each in items] == [("mine", "plain"), ("mi", "file")]

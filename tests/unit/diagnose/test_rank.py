@@ -231,6 +231,13 @@ def test_facts_decide_where_they_are_known() -> None:
     assert ids("the hub timed out\n", UNSET, PLAIN, judge=here) == ["plain"]
 
 
+def test_an_entry_that_a_fact_speaks_against_is_told_where_there_is_no_other() -> None:
+    told = report_on("the hub timed out\n", UNSET, judge=judge_by(HostFacts(), {"HF_ENDPOINT": "x"})).diagnoses
+
+    assert [each.id for each in told] == ["unset"]
+    assert (told[0].confirmed, told[0].contradicted, told[0].unchecked) == ((), ("HF_ENDPOINT is unset",), ())
+
+
 def test_what_needs_a_fact_that_nobody_knows_comes_after_what_needs_none() -> None:
     assert ids("the hub timed out\n", UNSET, IGNORED, PLAIN) == ["plain"]
     told = report_on("the hub timed out\n", UNSET).diagnoses[0]
@@ -279,7 +286,9 @@ FACTS = HostFacts(
 def test_conditions(condition: dict[str, str], holds: bool) -> None:
     broken = entry("broken", "it broke", facts=[condition])
 
-    assert ids("it broke\n", broken, judge=judge_by(FACTS, {"A": "1"})) == (["broken"] if holds else [])
+    assert ids("it broke\n", broken, entry("other", "it broke"), judge=judge_by(FACTS, {"A": "1"})) == (
+        ["broken"] if holds else ["other"]
+    )
     assert judge_by(HostFacts(), None)(broken.facts[0]) is None
 
 

@@ -122,6 +122,17 @@ def test_a_message_that_points_to_another_one_is_no_cause() -> None:
     assert report_on(failed + KEY).exception == Root("KeyError", "'lr'", 10, "/srv/run/load.py:7 in load")
 
 
+def test_what_ray_prints_goes_back_to_the_worker() -> None:
+    log = traceback("ray.exceptions.RayTaskError(ValueError): ray::Runner.run() (pid=3, ip=10.0.0.2)")
+    log += '  File "/srv/run/fit.py", line 30, in fit\n    check()\n'
+    log += "ray.exceptions.RayTaskError(ValueError): ray::Worker.step() (pid=4, ip=10.0.0.2)\n"
+    log += '  File "/srv/run/work.py", line 40, in step\n    check()\nValueError: twelve is not divisible by eight\n'
+
+    assert report_on(log).exception == Root(
+        "ValueError", "twelve is not divisible by eight", 10, "/srv/run/work.py:40 in step"
+    )
+
+
 def test_ctrl_c_is_no_failure() -> None:
     report = report_on(traceback("KeyboardInterrupt"))
 
