@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -135,7 +136,8 @@ def test_doctor_looks_into_an_image_and_a_running_container(cli: Cli, program: s
     assert seen["environment"]["libraries"] >= 1
 
     spoil = "rm -r $(python -c 'import itsdangerous; print(itsdangerous.__path__[0])')"
-    limits = ["--ulimit", "host"] if program == "podman" else []
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = [f"--ulimit=nofile={own}:{own}", "--ulimit=nproc=1000:1000"] if program == "podman" else []
     engine(program, "run", "--detach", *limits, "--name", name, "--user", "0", "--entrypoint", "sleep", image, "600")
     try:
         assert cli("doctor", "--container", name).stdout.endswith("\n\nnothing is wrong with this environment\n")

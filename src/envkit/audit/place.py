@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 _ENGINES = ("docker", "podman")
 _ENGINE_SECONDS = 60
-_UNLIMITED = {"podman": ["--ulimit", "host"]}
-"""Who may not raise limits, as in a container, may not start one with podman's own."""
+_MOST_PROCESSES = 32768
+"""podman 4.3 lowers its own limit to this."""
 _START = """\
 p=$1; shift
 [ -n "$p" ] || p=$(command -v python || command -v python3) || { echo 'no python and no python3 on the PATH' >&2; exit 127; }
@@ -94,7 +95,7 @@ def _in_image(engine: str, image: str, python: str, argv: Sequence[str], *, time
         engine,
         "run",
         *options,
-        *_UNLIMITED.get(engine, ()),
+        *_limits(engine),
         "--entrypoint",
         "/bin/sh",
         image,
@@ -124,6 +125,15 @@ def in_container(container: str, python: str | None = None) -> Inside:
                 )
             return partial(_in_container, engine, name, python or "")
     raise UsageError(f"no such container: {container}", hint="`docker ps` and `podman ps` list them")
+
+
+def _limits(engine: str) -> list[str]:
+    """podman's own are too high for whoever may not raise them, as in a container: then this process's."""
+    if engine != "podman":
+        return []
+    files, processes = (resource.getrlimit(each)[1] for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
+    processes = _MOST_PROCESSES if processes < 0 else min(processes, _MOST_PROCESSES)
+    return [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={processes}:{processes}"]
 
 
 def _in_container(engine: str, name: str, python: str, argv: Sequence[str], *, timeout: float) -> Completed:
