@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -70,8 +71,8 @@ def _short(path: Path) -> str:
     """The path as one would type it here."""
     for base, before in ((Path.cwd(), ""), (Path.home(), "~/")):
         if path.is_relative_to(base):
-            return f"{before}{path.relative_to(base)}"
-    return str(path)
+            return f"{before}{quote(str(path.relative_to(base)))}"
+    return quote(str(path))
 
 
 # Text -----------------------------------------------------------------------------------------------------------------
@@ -135,8 +136,12 @@ def _proposal(asked: MatrixEnvironment, proposal: Proposal, found: Explanation, 
     for word, changes in _by_kind(shown):
         for number, change in enumerate(changes):
             yield f"    {'' if number else word:<8} {_change(change)}"
-    yield f"    the torch layer {f'changes: {layer} of its packages' if layer else 'stays as it is'}"
-    yield f"  this resolves, and nothing more was seen of it; for {_short(file)}:"
+    if _on_another(asked, proposal):
+        yield f"    the torch layer becomes that of {proposal.environment.entry.stack}"
+    else:
+        yield f"    the torch layer {f'changes: {layer} of its packages' if layer else 'stays as it is'}"
+    below = ", below its `environments`" if file.is_file() else ""
+    yield f"  this resolves, and nothing more was seen of it; for {_short(file)}{below}:"
     yield ""
     yield from overlay_entry(proposal.environment, proposal.name).splitlines()
     yield ""
@@ -194,6 +199,7 @@ def _json(asked: MatrixEnvironment, wishes: tuple[str, ...], found: Explanation,
             ],
             "exclude_newer": proposal.moment,
             "environment": proposal.name,
+            "stack": proposal.environment.entry.stack,
             "overlay": overlay_entry(proposal.environment, proposal.name),
             "file": str(file),
             "steps": _steps(asked, proposal, found, file),

@@ -298,7 +298,7 @@ class _Search:
 
     def _has_others(self, wish: Requirement) -> bool:
         """Whether it names one release of several that may be taken."""
-        unknown = any(wish.name in refusal.missing for refusal in self._refusals)
+        unknown = any(canonicalize_name(wish.name) in refusal.missing for refusal in self._refusals)
         return _exact(wish) is not None and not unknown and not _pin(self._environment.stack.pins, wish.name)
 
     def _other_releases(self, loose: dict[str, Requirement], sign: Literal["<", ">"]) -> Proposal | Refusal:
