@@ -84,7 +84,7 @@ def _told(
     if found.has:
         yield f"{style('✓', fg='green', bold=True)} {asked.name} has {_listed(found.has)} already"
     elif found.proposal:
-        yield f"{style('✓', fg='green', bold=True)} {asked.name} can have {_listed(found.proposal.has)}"
+        yield f"{style('✓', fg='green', bold=True)} {asked.name} resolves with {_listed(found.proposal.has)}"
         yield from _proposal(asked, found.proposal, found, file)
     else:
         yield f"{style('✗', fg='red', bold=True)} {asked.name} cannot have {_listed(wishes)}"
@@ -136,6 +136,8 @@ def _proposal(asked: MatrixEnvironment, proposal: Proposal, found: Explanation, 
     for word, changes in _by_kind(shown):
         for number, change in enumerate(changes):
             yield f"    {'' if number else word:<8} {_change(change)}"
+    if not all(each.wheel for each in shown):
+        yield "             (a build sees what the package asks for alone: one that imports torch and does not say so fails)"
     if _on_another(asked, proposal):
         yield f"    the torch layer becomes that of {proposal.environment.entry.stack}"
     else:
@@ -198,11 +200,11 @@ def _json(asked: MatrixEnvironment, wishes: tuple[str, ...], found: Explanation,
                 for each in proposal.changes
             ],
             "exclude_newer": proposal.moment,
-            "environment": proposal.name,
+            "environment": proposal.name if proposal.changes else asked.name,
             "stack": proposal.environment.entry.stack,
-            "overlay": overlay_entry(proposal.environment, proposal.name),
+            "overlay": overlay_entry(proposal.environment, proposal.name) if proposal.changes else None,
             "file": str(file),
-            "steps": _steps(asked, proposal, found, file),
+            "steps": _steps(asked, proposal, found, file) if proposal.changes else [],
         }
 
     return {

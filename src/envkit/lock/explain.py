@@ -196,6 +196,7 @@ class _Search:
             answer = self._pass(f"on the torch stack {name}", moved, gives_up=pins)
             if not isinstance(answer, Refusal):
                 return answer
+            self._refusals.append(answer)
             self._tried.append(f"the torch stack {name}")
         return None if self._beyond_pins() else self._newer_framework(asked, pins)
 

@@ -57,9 +57,10 @@ def test_what_resolves_is_told_with_the_entry_that_makes_it(envkit: Envkit, uv: 
     assert (
         result.out
         == """\
-✓ demo-cu130 can have six==1.16.0, flask==3.1.0
+✓ demo-cu130 resolves with six==1.16.0, flask==3.1.0
     moved    six 1.17.0 → 1.16.0
     added    flask 3.1.0  (no wheel: built from source)
+             (a build sees what the package asks for alone: one that imports torch and does not say so fails)
     the torch layer stays as it is
   this resolves, and nothing more was seen of it; for ~/.config/envkit/envmatrix.yaml:
 
@@ -126,6 +127,20 @@ def test_a_bound_of_the_matrix_gives_its_reason(envkit: Envkit, uv: FakeResolver
         source  invented
   the nearest that works is what it has: numpy==2.0.0
 """
+    )
+
+
+def test_json_of_a_nearest_set_that_is_there_has_nothing_to_paste(envkit: Envkit, uv: FakeResolver) -> None:
+    uv.judge = lambda files: BOUND if "numpy==3.0.0" in files["requirements.in"] else ""
+    uv.brings, uv.releases = ("nvidia-cublas==1.0",), {"numpy": "2.0.0"}
+
+    nearest = envkit("explain", "demo-cu130", "numpy==3.0.0", "--json").data["nearest"]
+
+    assert (nearest["environment"], nearest["changes"], nearest["overlay"], nearest["steps"]) == (
+        "demo-cu130",
+        [],
+        None,
+        [],
     )
 
 
