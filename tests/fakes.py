@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from packaging.requirements import Requirement
 
 from envkit.backends.base import BackendName, Entry, Instance, Made, NotRunningError
 from envkit.errors import BackendError
@@ -71,6 +72,14 @@ class FakeResolver:
     """Stands where `process.run` does, and answers as uv would: a lock of exactly what was asked for, or a refusal."""
 
     refusal: str = ""
+    judge: Callable[[Mapping[str, str]], str] | None = None
+    """The refusal for what a pass was given to read; empty: it is resolved. Beats `refusal`."""
+    releases: dict[str, str] = field(default_factory=dict)
+    """The version that it finds for a name without an exact one."""
+    brings: tuple[str, ...] = ()
+    """What packages ask for, beside what was asked for: exact pins."""
+    sources: tuple[str, ...] = ()
+    """Names of what has no wheel."""
     calls: list[list[str]] = field(default_factory=list)
     """The arguments of every resolver pass."""
     files: list[dict[str, str]] = field(default_factory=list)
@@ -88,10 +97,26 @@ class FakeResolver:
         self.calls.append(list(argv[1:]))
         self.files.append({each.name: each.read_text() for each in cwd.iterdir()})
         self.environs.append(env)
-        if self.refusal:
-            return Completed(1, "", self.refusal)
-        (cwd / "requirements.lock").write_text(_entries(sorted(self.files[-1]["requirements.in"].split())))
+        refusal = self.judge(self.files[-1]) if self.judge else self.refusal
+        if refusal:
+            return Completed(1, "", refusal)
+        asked = [self._pin(each) for each in self.files[-1]["requirements.in"].split()]
+        if "pylock.toml" in argv:
+            (cwd / "pylock.toml").write_text(self._pylock(asked))
+        else:
+            (cwd / "requirements.lock").write_text(_entries(sorted({*asked, *self.brings})))
         return Completed(0, "", "")
+
+    def _pin(self, text: str) -> str:
+        wish = Requirement(text)
+        return text if str(wish.specifier).startswith("==") else f"{wish.name}=={self.releases[wish.name]}"
+
+    def _pylock(self, pins: Sequence[str]) -> str:
+        blocks = []
+        for name, version in (each.split("==") for each in pins):
+            wheels = "" if name in self.sources else 'wheels = [{ url = "https://index.example/a.whl" }]\n'
+            blocks.append(f'[[packages]]\nname = "{name}"\nversion = "{version}"\n{wheels}\n')
+        return 'lock-version = "1.0"\n\n' + "".join(blocks)
 
 
 class FakeBackend:

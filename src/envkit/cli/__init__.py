@@ -15,6 +15,7 @@ COMMANDS = {
     "diagnose": "Find what broke in a log, and say what to do.",
     "doctor": "Find what is wrong with this machine, or with an environment.",
     "exec": "Run a program inside the running instance NAME.",
+    "explain": "Say what it takes to add or move packages in an environment.",
     "host": "Show the facts of this machine that plans are made from.",
     "list": "List frameworks, their environments, and what fits here.",
     "lock": "Resolve environments into hash-pinned locks.",

@@ -53,7 +53,7 @@ class Lock:
     def subset(self, patterns: tuple[str, ...]) -> str:
         """The entries whose name the patterns choose, as they stand in the lock: never a second resolution."""
         entries = re.split(r"\n(?=\S)", self.body.rstrip("\n"))
-        return "".join(f"{entry}\n" for entry in entries if _chosen(entry.split("==")[0], patterns))
+        return "".join(f"{entry}\n" for entry in entries if chosen(entry.split("==")[0], patterns))
 
     def compiled(self, environment: MatrixEnvironment) -> dict[str, str]:
         """For each package that images carry compiled: its entry, and those of what its build imports, by file name."""
@@ -78,8 +78,8 @@ class Lock:
         )
 
 
-def _chosen(name: str, patterns: tuple[str, ...]) -> bool:
-    """The last pattern that matches decides; `!` before it means: not this one."""
+def chosen(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether the patterns choose the package: the last that matches decides; `!` before it means: not this one."""
     deciding = [pattern for pattern in patterns if fnmatchcase(name, pattern.removeprefix("!"))]
     return bool(deciding) and not deciding[-1].startswith("!")
 
