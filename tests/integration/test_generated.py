@@ -179,7 +179,8 @@ def test_the_compose_file_runs_a_server(
     cli: Cli, image: str, stand_in_gpus: Path, profile: str, gpus: dict[str, str], handed: str | None
 ) -> None:
     file = cli.cwd / "tiny.yaml"
-    file.write_text(render_compose(load_matrix(cli.matrix).environment("tiny-cpu")))
+    environment = load_matrix(cli.matrix).environment("tiny-cpu")
+    file.write_text(render_compose(environment, read_lock(environment)))
     workspace = cli.cwd / "workspace"
     shutil.copytree(cli.matrix.parent / "images/tiny/workspace", workspace)
     (workspace / "saves").mkdir()
