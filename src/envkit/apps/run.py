@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from envkit.backends.base import Backend, Launch
     from envkit.matrix.schema import App
 
+_FLUSH_SECONDS = 10
+"""For the last output of an app that has ended."""
 _LAST_LINES = 30
 _LOG_LINES = 20_000
 """That are looked through for the cause."""
@@ -32,17 +34,19 @@ def run_attached(
     if launch.terminal:
         return backend.attend(launch)
     launch = _start(backend, launch)
+    follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
     try:
-        follower = threading.Thread(target=_follow, args=(backend, launch.name, output), daemon=True)
         follower.start()
         if app.health:
             _wait(backend, launch, app)
             up()
         status = backend.wait(launch.name)
-        follower.join(timeout=10)
+        follower.join(timeout=_FLUSH_SECONDS)
         return status
     finally:
         _end(backend, launch.name)
+        if follower.is_alive():  # the app's last lines do not come into the midst of what is said next
+            follower.join(timeout=_FLUSH_SECONDS)
 
 
 def run_detached(backend: Backend, launch: Launch, app: App) -> Launch:
