@@ -79,17 +79,19 @@ def verify(backend: Backend, recipe: Recipe, progress: Progress, *, gpus: tuple[
 
 
 def evidence_of(report: Report, *, machine: str, date: str) -> list[Seen]:
-    """The report as evidence, level by level: what could not be tried did not pass."""
+    """The report as evidence, level by level; of a level with a check that could not be made, nothing was seen."""
     found = []
     for level, names in LEVELS.items():
         checks = [each for each in report.checks if each.name in names]
         bad = [each for each in checks if each.result != "pass"]
         result = overall(checks)
+        if result == "skip":
+            continue
         found.append(
             Seen(
                 level=level,
                 backend=report.backend,
-                result="fail" if result == "skip" else result,
+                result=result,
                 date=date,
                 machine=machine,
                 detail="; ".join(f"{each.name}: {each.detail}" for each in bad),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from envkit.matrix.schema import App, AppHealth
 from tests.fakes import FakeBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from envkit.backends.base import Launch
@@ -80,6 +82,21 @@ def test_a_server_that_dies_early_shows_its_last_lines_and_its_status(plan: Plan
     assert caught.value.exit_code == 7
     assert told.ups == 0
     assert backend.removed == ["demo-page"]
+
+
+def test_what_an_app_printed_is_out_before_its_failure_is_told(plan: Plan) -> None:
+    class Slow(FakeBackend):
+        def logs(self, name: str, *, follow: bool, tail: int | None = None) -> Iterator[bytes]:
+            for chunk in super().logs(name, follow=follow, tail=tail):
+                time.sleep(0.3 if follow else 0)
+                yield chunk
+
+    backend, told = Slow(status=7, output=b"loading\nbroken\n"), Told()
+
+    with pytest.raises(AppError):
+        attached(backend, plan("page", backend), PAGE, told)
+
+    assert told.output == b"loading\nbroken\n"
 
 
 def test_a_server_that_ends_at_once_without_an_error_is_a_failure_all_the_same(plan: Plan) -> None:
