@@ -77,6 +77,8 @@ class Side:
 
     venv: Path
     workspace: Path
+    without_gpu: Sequence[str]
+    """What the framework prints where it needs a GPU."""
 
     def environ(self) -> dict[str, str]:
         """Its programs first, and no hub."""
@@ -115,7 +117,7 @@ def _try(make: Callable[[Path], str], trial: Trial, framework: Framework, folder
     """What came of each step; a failed installation is told in the first."""
     if failed := make(folder / "venv"):
         return [failed, "–", "–"]
-    side = Side((folder / "venv").resolve(), folder / "workspace")
+    side = Side((folder / "venv").resolve(), folder / "workspace", framework.without_gpu)
     _prepare_workspace(framework.name, side)
     modules = framework.imports or [framework.package.replace("-", "_")]
     program = "; ".join(f"import {each}" for each in modules)
@@ -197,7 +199,10 @@ def _ran(side: Side, argv: list[str]) -> str:
             status = child.wait(LIMIT)
         except subprocess.TimeoutExpired:
             return f"no end within {LIMIT} s"
-    return "works" if status == 0 else f"fails: {_last_line(log.read_text(errors='replace'))}"
+    if status == 0:
+        return "works"
+    said = log.read_text(errors="replace")
+    return "needs a GPU" if any(each in said for each in side.without_gpu) else f"fails: {_last_line(said)}"
 
 
 @contextmanager
