@@ -158,12 +158,13 @@ def test_a_set_up_checkout_has_nothing_new_for_git(ready: tuple[Path, object]) -
     assert [each for each in new if each.startswith(".envkit") or "__pycache__" in each or ".egg-info" in each] == []
 
 
-def test_new_requirements_set_it_up_again(ready: tuple[Path, object]) -> None:
+def test_new_requirements_set_it_up_again_also_with_its_venv_active(ready: tuple[Path, object]) -> None:
     checkout, _ = ready
     requirements = checkout / "requirements/launcher.txt"
     requirements.write_text(f"{requirements.read_text()}# a later version\n")
+    active = f"{checkout / '.envkit/venv/bin'}{os.pathsep}{with_uv(checkout)['PATH']}"
 
-    again = run(checkout, **with_uv(checkout))
+    again = run(checkout, PATH=active)
 
     assert (again.returncode, again.stdout) == (0, VERSION), again.stderr
     assert "setting up envkit" in again.stderr
