@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,40 @@ if TYPE_CHECKING:
 
 TAG = "envkit-bench"
 """The repository of every image made here."""
+_COUNT = """
+from importlib.metadata import distributions
+from pathlib import Path
+files = {Path(each.locate_file(file)) for each in distributions() for file in each.files or ()}
+print(sum(each.stat().st_size for each in files if each.is_file() and each.suffix != ".pyc"))
+print(sum(each.stat().st_size for each in Path("/opt/venv").rglob("*.pyc")))
+"""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What an image holds, in bytes."""
+
+    image: int
+    packages: int
+    """The files of its wheels, unpacked, as their RECORDs name them."""
+    byte_code: int
+
+    @property
+    def rest(self) -> int:
+        """The system, and what was built in the image."""
+        return self.image - self.packages - self.byte_code
+
+    @property
+    def ratio(self) -> float:
+        """How many times its packages it weighs."""
+        return self.image / self.packages
+
+
+def weigh(client: docker.DockerClient, tag: str) -> Weight:
+    """The image and what it consists of; its own Python counts."""
+    printed = client.containers.run(tag, ["/opt/venv/bin/python", "-c", _COUNT], remove=True)
+    packages, byte_code = map(int, printed.split())
+    return Weight(client.images.get(tag).attrs["Size"], packages, byte_code)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import TAG, build, leave_nothing
+from engine import TAG, build, leave_nothing, weigh
 from measure import Comparison, Outcome, Sample, gigabytes, interleave
 
 from envkit.lock.lockfile import read_lock
@@ -36,13 +36,6 @@ Docker 26 reads the whole file system below a step that mounts a secret (moby/bu
 where such an engine measures, that costs envkit's last step 7 to 18 s, in both rows.
 """
 
-_COUNT = """
-from importlib.metadata import distributions
-from pathlib import Path
-files = {Path(each.locate_file(file)) for each in distributions() for file in each.files or ()}
-print(sum(each.stat().st_size for each in files if each.is_file() and each.suffix != ".pyc"))
-print(sum(each.stat().st_size for each in Path("/opt/venv").rglob("*.pyc")))
-"""
 _UNITS = {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -122,12 +115,11 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 def _sizes(client: docker.DockerClient, name: str, tag: str, log: Path) -> str:
     """What the image weighs, and what of it the packages are."""
-    size = client.images.get(tag).attrs["Size"]
-    printed = client.containers.run(tag, ["/opt/venv/bin/python", "-c", _COUNT], remove=True)
-    unpacked, byte_code = map(int, printed.split())
+    weight = weigh(client, tag)
     text = (
-        f"The {name} image: {gigabytes(size)}, {size / unpacked:.2f} times its packages unpacked ({gigabytes(unpacked)});"
-        f" byte code {gigabytes(byte_code)}, the system and the rest {gigabytes(size - unpacked - byte_code)}."
+        f"The {name} image: {gigabytes(weight.image)}, {weight.ratio:.2f} times its packages unpacked"
+        f" ({gigabytes(weight.packages)}); byte code {gigabytes(weight.byte_code)},"
+        f" the system and the rest {gigabytes(weight.rest)}."
     )
     found = re.findall(r"Downloading \S+\.(?:whl|gz|zip) \(([\d.]+) (\w+)\)", log.read_text(encoding="utf-8"))
     downloads = sum(float(number) * _UNITS[unit] for number, unit in found)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 CLOCKS: tuple[Literal["wall", "cpu"], ...] = ("wall", "cpu")
-NAMES = ("cli", "diagnose", "install", "image", "start", "plain")
+NAMES = ("cli", "diagnose", "install", "image", "start", "sizes", "plain")
 
 HEAD = """\
 <!-- Made by `./dev bench` from benchmarks/results.json; change benchmarks/. -->
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round; the page stays as it is")
     parser.add_argument("--rounds", type=int, help="so many rounds instead of each benchmark's own")
     parser.add_argument(
-        "--only", action="append", metavar="ROW", help="make this row of `plain` alone; repeat it for more"
+        "--only", action="append", metavar="ROW", help="make this row of `sizes` or `plain` alone; repeat it for more"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample of this run to FILE")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page again")
