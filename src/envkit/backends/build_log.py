@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^#(?P<number>\d+) (?P<rest>.*)$")
 _STAGE = re.compile(r"^\[(?P<stage>[\w-]+) +(?P<position>\d+/\d+)\] ")
 _OUTPUT = re.compile(r"^\d+\.\d+ (?P<text>.*)$")
+_COMMAND = re.compile(r'process ".*" did not')
+"""All of a RUN, which may be a screen full; the step's name says which."""
 
 _PODMAN_STEP = re.compile(r"^(\[(?P<stage>\d+)/\d+\] )?STEP (?P<position>\d+/\d+): (?P<instruction>.*)$")
 _PODMAN_COMMIT = re.compile(r"^(\[\d+/\d+\] )?COMMIT ")
@@ -48,7 +50,7 @@ class BuildLog:
             self._progress.step(self._titles[number])
         elif rest.startswith("ERROR"):
             self._failed = number
-            self._printed[number].append(rest)
+            self._printed[number].append(_COMMAND.sub("its command did not", rest))
         elif number in self._titles and (rest.startswith("DONE") or rest == "CACHED"):
             self._progress.done(f"{self._titles[number]}: {rest.removeprefix('DONE ').lower()}")
         elif output := _OUTPUT.match(rest):
