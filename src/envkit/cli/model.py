@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from envkit.cli.console import json_option, print_json
+from envkit.cli.console import json_option, print_json, say
 from envkit.cli.findings import findings_as_json, show_findings
 from envkit.cli.transfer import TransferProgress, sized
+from envkit.errors import UsageError
 from envkit.hub.check import check_model
+from envkit.hub.connect import connect
 from envkit.hub.known import known_files
-from envkit.hub.places import find_place
-from envkit.hub.sources import caches, read_sources
+from envkit.hub.places import NAME, find_place
+from envkit.hub.pull import Wanted, pull
+from envkit.hub.sources import caches, choose_sources, read_sources
 
 if TYPE_CHECKING:
     from envkit.hub.check import Checked
+    from envkit.hub.pull import Pulled
     from envkit.hub.sources import Kind
 
 
@@ -76,4 +81,98 @@ def _check_json(checked: Checked) -> dict[str, object]:
         "ok": checked.ok,
         "again": list(checked.again),
         "command": checked.command or None,
+    }
+
+
+@model_command.command("pull")
+@click.argument("name", metavar="OWNER/NAME")
+@click.option(
+    "--from",
+    "origin",
+    default="auto",
+    show_default=True,
+    metavar="SOURCE",
+    help="hf, hf-mirror, modelscope, or one of your own; auto takes the first that gives it.",
+)
+@click.option("--revision", default="", metavar="REVISION", help="A branch, a tag or a commit [default: the hub's].")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="These files alone, such as '*.safetensors'; repeatable."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these files; repeatable.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A folder of its own, instead of the cache that frameworks share.",
+)
+@click.option("--force", is_flag=True, help="Fetch files again that are there.")
+@click.option("--dry-run", is_flag=True, help="Show what would come, and fetch nothing.")
+@kind_option
+@json_option
+def pull_command(
+    name: str,
+    *,
+    origin: str,
+    revision: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    folder: Path | None,
+    force: bool,
+    dry_run: bool,
+    kind: Kind | None,
+    as_json: bool,
+) -> None:
+    """Download a model, or a data set, to where frameworks find it.
+
+    Goes on where it stopped, compares what came with what is listed, and tries the next source where one does not give
+    it. Prints the folder. HF_TOKEN or MODELSCOPE_API_TOKEN opens what is not public.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"not the name of a model: {name}", hint="write owner and name, such as `Qwen/Qwen2.5-7B-Instruct`"
+        )
+    known = read_sources()
+    wanted = Wanted(
+        name, kind or "model", revision, include, exclude, folder.expanduser().absolute() if folder else None, force
+    )
+    with TransferProgress() as watcher:
+        pulled = pull(
+            wanted,
+            choose_sources(origin, known.sources),
+            lambda _, source: connect(source, known.hubs[source.hub], named=origin != "auto"),
+            caches(known.hubs),
+            watcher,
+            dry_run=dry_run,
+        )
+    if as_json:
+        print_json(_pull_json(pulled, dry_run=dry_run))
+        return
+    plan = pulled.plan
+    what = f"{len(plan.missing)} of {len(plan.names)} files, {sized(plan.missing_bytes)}"
+    if dry_run:
+        room = "" if plan.free_bytes is None else f"; {sized(plan.free_bytes)} are free there"
+        say(f"{plan.source} would bring {what}, of {name} at {plan.listing.commit}{room}")
+    else:
+        say(f"{what} from {plan.source} in {pulled.seconds:.0f} s: {name} at {plan.listing.commit}")
+    click.echo(plan.folder)
+
+
+def _pull_json(pulled: Pulled, *, dry_run: bool) -> dict[str, object]:
+    """The shape that others rely on (docs/json.md)."""
+    plan = pulled.plan
+    return {
+        "repository": plan.listing.repository,
+        "kind": plan.listing.kind,
+        "source": plan.source,
+        "commit": plan.listing.commit,
+        "folder": str(plan.folder),
+        "files": len(plan.names),
+        "bytes": plan.bytes,
+        "fetched": list(plan.missing),
+        "fetched_bytes": plan.missing_bytes,
+        "free_bytes": plan.free_bytes,
+        "tried": [{"source": source, "reason": reason} for source, reason in pulled.tried],
+        "seconds": round(pulled.seconds, 1),
+        "dry_run": dry_run,
     }

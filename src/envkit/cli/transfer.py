@@ -53,6 +53,13 @@ class TransferProgress(AbstractContextManager["TransferProgress"]):
                 f"  {sized(self._done)} of {sized(self._total)}, {left(self._done, self._total, self._said - self._began)}"
             )
 
+    def note(self, text: str) -> None:
+        """A line for the reader, above the bar."""
+        if self._bar:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            say(text)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
