@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -272,8 +273,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"transfer": "basic", "objects": objects}, 200, {"Content-Type": "application/vnd.git-lfs+json"})
 
     def _hf_commit(self, method: str, query: dict[str, str], name: str, revision: str) -> None:
-        import base64
-
         for line in self.body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
@@ -282,6 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif entry["key"] == "lfsFile":
                 self.hub.sent[value["path"]] = self.hub.blobs[value["oid"]]
         self._json({"commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
+
+    def _hf_card(self, method: str, query: dict[str, str]) -> None:
+        self._json({"errors": [], "warnings": []})
 
     def _hf_whoami(self, method: str, query: dict[str, str]) -> None:
         self._json({"type": "user", "name": "me", "orgs": []})
@@ -312,6 +314,34 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._content(content)
 
+    def _ms_repo(self, method: str, query: dict[str, str], name: str) -> None:
+        if name in self.hub.repositories:
+            self._json({"success": True, "data": {"id": name, "name": name}})
+        else:
+            self._json({"success": False, "message": "not found"}, 404)
+
+    def _ms_create(self, method: str, query: dict[str, str]) -> None:
+        asked = json.loads(self.body)
+        if f"{asked['Path']}/{asked['Name']}" in self.hub.repositories:
+            self._json({"Code": 409, "Success": False, "Message": "the repository already exists"}, 409)
+            return
+        self.hub.made.append(asked)
+        self.hub.repositories[f"{asked['Path']}/{asked['Name']}"] = {}
+        self._json({"Code": 200, "Success": True, "Data": {"Id": 1, **asked}})
+
+    def _ms_lfs(self, method: str, query: dict[str, str], name: str) -> None:
+        objects = [
+            {**each, "actions": {"upload": {"href": f"{self.hub.address}/blob/{each['oid']}"}}}
+            for each in json.loads(self.body)["objects"]
+        ]
+        self._json({"Code": 200, "Success": True, "Data": {"objects": objects}})
+
+    def _ms_commit(self, method: str, query: dict[str, str], name: str, revision: str) -> None:
+        for each in json.loads(self.body)["actions"]:
+            content = self.hub.blobs[each["sha256"]] if each["type"] == "lfs" else base64.b64decode(each["content"])
+            self.hub.sent[each["path"]] = content
+        self._json({"Code": 200, "Success": True, "Data": {"oid": COMMIT}})
+
     def _ms_region(self, method: str, query: dict[str, str]) -> None:
         self._json({"Data": {}})
 
@@ -325,11 +355,16 @@ _ROUTES: list[tuple[str, Any]] = [
     (rf"(?:/datasets)?/{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler._hf_file),
     (r"/blob/(?P<known>[0-9a-f]{64})", _Handler._blob),
     (r"/api/repos/create", _Handler._hf_create),
+    (r"/api/validate-yaml", _Handler._hf_card),
     (r"/api/whoami-v2", _Handler._hf_whoami),
     (rf"/api/{_KIND}/{_NAME}/preupload/(?P<revision>[^/]+)", _Handler._hf_preupload),
     (rf"(?:/datasets)?/{_NAME}\.git/info/lfs/objects/batch", _Handler._hf_lfs),
     (rf"/api/{_KIND}/{_NAME}/commit/(?P<revision>[^/]+)", _Handler._hf_commit),
     (rf"/api/v1/{_KIND}/{_NAME}/repo/(?:files|tree)", _Handler._ms_files),
     (rf"/api/v1/{_KIND}/{_NAME}/repo", _Handler._ms_file),
+    (rf"/openapi/v1/{_KIND}/{_NAME}", _Handler._ms_repo),
+    (rf"/api/v1/{_KIND}", _Handler._ms_create),
+    (rf"/api/v1/repos/{_KIND}/{_NAME}/info/lfs/objects/batch", _Handler._ms_lfs),
+    (rf"/api/v1/repos/{_KIND}/{_NAME}/commit/(?P<revision>[^/]+)", _Handler._ms_commit),
     (r"/api/v1/repos/internalAccelerationInfo", _Handler._ms_region),
 ]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from envkit.cli.console import json_option, print_json, say
+from envkit.cli.console import agreed, json_option, print_json, say, style
 from envkit.cli.findings import findings_as_json, show_findings
 from envkit.cli.transfer import TransferProgress, sized
 from envkit.errors import UsageError
 from envkit.hub.check import check_model
-from envkit.hub.connect import connect
+from envkit.hub.connect import connect, install, is_installed, token_of
 from envkit.hub.known import known_files
 from envkit.hub.places import NAME, find_place
 from envkit.hub.pull import Wanted, pull
+from envkit.hub.push import pack, send
 from envkit.hub.sources import caches, choose_sources, read_sources
 
 if TYPE_CHECKING:
     from envkit.hub.check import Checked
     from envkit.hub.pull import Pulled
-    from envkit.hub.sources import Kind
+    from envkit.hub.push import Parcel
+    from envkit.hub.sources import HubFacts, Kind
 
 
 @click.group("model")
@@ -128,18 +131,18 @@ def pull_command(
     Goes on where it stopped, compares what came with what is listed, and tries the next source where one does not give
     it. Prints the folder. HF_TOKEN or MODELSCOPE_API_TOKEN opens what is not public.
     """
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"not the name of a model: {name}", hint="write owner and name, such as `Qwen/Qwen2.5-7B-Instruct`"
-        )
+    _check_name(name)
     known = read_sources()
     wanted = Wanted(
         name, kind or "model", revision, include, exclude, folder.expanduser().absolute() if folder else None, force
     )
+    sources = choose_sources(origin, known.sources)
+    for hub in {known.hubs[each.hub].package: known.hubs[each.hub] for each in sources.values()}.values():
+        _need_library(hub)
     with TransferProgress() as watcher:
         pulled = pull(
             wanted,
-            choose_sources(origin, known.sources),
+            sources,
             lambda _, source: connect(source, known.hubs[source.hub], named=origin != "auto"),
             caches(known.hubs),
             watcher,
@@ -176,3 +179,94 @@ def _pull_json(pulled: Pulled, *, dry_run: bool) -> dict[str, object]:
         "seconds": round(pulled.seconds, 1),
         "dry_run": dry_run,
     }
+
+
+@model_command.command("push")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("name", metavar="OWNER/NAME")
+@click.option("--to", "target", required=True, metavar="SOURCE", help="hf, modelscope, or one of your own.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="These files alone; repeatable.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not these files; repeatable.")
+@click.option("--public", is_flag=True, help="A new repository is for everybody; without it, for you alone.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
+@kind_option
+@json_option
+def push_command(
+    folder: Path,
+    name: str,
+    *,
+    target: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    public: bool,
+    yes: bool,
+    dry_run: bool,
+    kind: Kind | None,
+    as_json: bool,
+) -> None:
+    """Send a model, or a data set, to a hub.
+
+    Shows what would go, and asks. The token comes from HF_TOKEN or MODELSCOPE_API_TOKEN, or is asked for; it is never
+    an argument, and is not kept. A repository that is not there yet is made, and private.
+    """
+    _check_name(name)
+    known = read_sources()
+    source = choose_sources(target, known.sources)[target] if target != "auto" else None
+    if source is None or source.mirror:
+        raise UsageError(f"{target} takes no uploads", hint="`--to hf`, or `--to modelscope`")
+    parcel = pack(folder.absolute(), name, kind or "model", include, exclude, private=not public)
+    _show_parcel(parcel, source.address)
+    address = None
+    if not dry_run:
+        if not yes and not agreed(f"send {sized(parcel.bytes)} to {source.address}/{name}?"):
+            raise UsageError("nothing was sent", hint="--dry-run shows what would be")
+        hub = known.hubs[source.hub]
+        _need_library(hub)
+        token = token_of(hub) or click.prompt(f"token for {source.address}", hide_input=True, err=True)
+        address = send(parcel, connect(source, hub, named=True, token=token), target)
+    if as_json:
+        print_json(
+            {
+                "repository": name,
+                "kind": parcel.kind,
+                "source": target,
+                "private": parcel.private,
+                "files": [{"path": path, "bytes": size} for path, size in parcel.files.items()],
+                "bytes": parcel.bytes,
+                "left": list(parcel.left),
+                "findings": findings_as_json(parcel.findings),
+                "address": address,
+                "dry_run": dry_run,
+            }
+        )
+    elif address:
+        click.echo(address)
+
+
+def _show_parcel(parcel: Parcel, endpoint: str) -> None:
+    for path, size in parcel.files.items():
+        say(f"  {sized(size):>9}  {path}")
+    for path in parcel.left:
+        say(f"  {'stays':>9}  {path}: its name is that of a secret, or of half a file")
+    for finding in parcel.findings:
+        say(f"  {style('warning:', fg='yellow')} {finding.title}: {finding.evidence}")
+    who = "private" if parcel.private else "public"
+    say(f"{len(parcel.files)} files, {sized(parcel.bytes)}, to {endpoint}/{parcel.repository}; {who}, if it is new")
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"not the name of a model: {name}", hint="write owner and name, such as `Qwen/Qwen2.5-7B-Instruct`"
+        )
+
+
+def _need_library(hub: HubFacts) -> None:
+    """Offers to install what is missing, where somebody is there to be asked."""
+    if (
+        not is_installed(hub)
+        and sys.stdin.isatty()
+        and agreed(f"{hub.package} is not installed: install it beside envkit?")
+    ):
+        install()

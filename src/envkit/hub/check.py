@@ -156,7 +156,7 @@ class _Looking:
 
     def files(self) -> None:
         """Every file by itself."""
-        for path in _walk(self.place.folder):
+        for path in walk(self.place.folder):
             name = path.relative_to(self.place.folder).as_posix()
             if name.endswith(_LEFT):
                 continue
@@ -296,7 +296,7 @@ class _Index(msgspec.Struct):
     weight_map: dict[str, str]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Every file and link of the model, in order."""
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if each not in _BESIDE)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, requires
-from pathlib import Path
+from importlib.metadata import requires
 from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
 
+from envkit import process
 from envkit.errors import BackendError
+from envkit.host.index import uv_command, uv_environ
+from envkit.share import share_root
 
 if TYPE_CHECKING:
     from envkit.hub.remote import Remote
@@ -32,15 +35,15 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
 
 
-def connect(source: Source, hub: HubFacts, *, named: bool) -> Remote:
+def connect(source: Source, hub: HubFacts, *, named: bool, token: str | Literal[False] | None = None) -> Remote:
     """The source, ready to be asked; raises `BackendError` where its library is not installed.
 
-    A mirror gets the user's token only where the user `named` it.
+    A mirror gets the user's token only where the user `named` it. `token` is another one than the environment's.
     """
-    if not importlib.util.find_spec(hub.package):
+    if not is_installed(hub):
         raise BackendError(f"{hub.package} is not installed beside envkit", hint=f"`{install_command()}`")
     prepare()
-    token: str | Literal[False] | None = token_of(hub) if named or not source.mirror else False
+    token = token or (token_of(hub) if named or not source.mirror else False)
     match source.hub:
         case "huggingface":
             from envkit.hub.huggingface import HuggingFace
@@ -57,14 +60,28 @@ def token_of(hub: HubFacts) -> str | None:
     return next((os.environ[each] for each in hub.token if os.environ.get(each)), None)
 
 
+def is_installed(hub: HubFacts) -> bool:
+    """Whether its library is there."""
+    return importlib.util.find_spec(hub.package) is not None
+
+
+def install() -> None:
+    """Installs the libraries beside envkit; raises `BackendError` where that fails."""
+    if status := process.attend(_installation(), env=uv_environ()):
+        raise BackendError(f"the libraries could not be installed: uv ended with {status}", hint="its words are above")
+    importlib.invalidate_caches()
+
+
 def install_command() -> str:
-    """What installs the libraries beside envkit: the locked ones, where this is a checkout."""
-    uv = f"{Path(sys.executable).parent / 'uv'} pip install --python {sys.executable}"
-    locked = Path(__file__).resolve().parents[3] / "requirements" / "hub.txt"
+    """What a user may type instead."""
+    return shlex.join(_installation())
+
+
+def _installation() -> list[str]:
+    """The locked ones where this is a checkout; else what the package names."""
+    install = [*uv_command(), "pip", "install", "--python", sys.executable]
+    locked = share_root() / "requirements" / "hub.txt"
     if locked.is_file():
-        return f"{uv} --require-hashes -r {locked}"
-    try:
-        wanted = [Requirement(each) for each in requires("envkit") or ()]
-    except PackageNotFoundError:
-        wanted = []
-    return " ".join([uv, *(f"'{each.name}{each.specifier}'" for each in wanted if "hub" in str(each.marker))])
+        return [*install, "--require-hashes", "-r", str(locked)]
+    wanted = [Requirement(each) for each in requires("envkit") or ()]
+    return [*install, *(f"{each.name}{each.specifier}" for each in wanted if "hub" in str(each.marker))]

@@ -190,7 +190,7 @@ def _refusal(error: BaseException, endpoint: str, repository: str, revision: str
         return RefusedError("unreachable", f"{endpoint} does not answer in time")
     if isinstance(error, HTTPError):
         return RefusedError("unreachable", f"{endpoint} cannot be reached: {error}")
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+    if isinstance(error, (errors.LocalEntryNotFoundError, RuntimeError)) and error.__cause__:  # wrappers
         return _refusal(error.__cause__, endpoint, repository, revision)
     if isinstance(error, errors.FileMetadataError) or "Consistency check failed" in str(error):
         return RefusedError("broken", str(error).split("\n")[0].removesuffix("."))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from glob import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from envkit.host.home import envkit_home
 from envkit.hub.known import Known
 from envkit.hub.remote import Listing, RefusedError
 
@@ -82,10 +84,18 @@ class ModelScope:
     ) -> str:
         """Makes the repository if it is not there, and sends the files."""
         with self._refusals(repository, ""):
+            tracker = envkit_home() / "uploads" / f"{kind}s--{repository.replace('/', '--')}.json"
+            tracker.parent.mkdir(parents=True, exist_ok=True)
             if not self.api.repo_exists(repository, kind):
                 self.api.create_repo(repository, kind, visibility="private" if private else "public")
             self.api.upload_folder(
-                repository, kind, folder, allow_patterns=list(names), commit_message=message, disable_tqdm=True
+                repository,
+                kind,
+                folder,
+                allow_patterns=[escape(each) for each in names],
+                commit_message=message,
+                disable_tqdm=True,
+                tracker_path=tracker,  # the library's default lies in the folder itself
             )
         return f"{self.endpoint}/{kind}s/{repository}"
 
