@@ -130,6 +130,8 @@ class _Looking:
     faults: dict[tuple[str, str], list[_Fault]] = field(default_factory=lambda: defaultdict(list))
     broken: dict[str, None] = field(default_factory=dict)
     """Files to fetch again."""
+    unreadable: set[str] = field(default_factory=set)
+    """Those of them that are wrong by themselves, and not beside others."""
     indexed: set[str] = field(default_factory=set)
     """Files that an index names."""
     hashed: int = 0
@@ -152,6 +154,8 @@ class _Looking:
             parts.append("--from modelscope")
         if not self.place.hub:
             parts.append(f"--to {shlex.quote(str(self.place.folder))}")
+        if files:  # a file of the right length would stay
+            parts.append("--force")
         return " ".join([*parts, *(f"--include {shlex.quote(each)}" for each in files)])
 
     def files(self) -> None:
@@ -165,6 +169,7 @@ class _Looking:
                 continue
             self.sizes[name] = path.stat().st_size
             self.file(path, name)
+        self.unreadable.update(self.broken)
 
     def file(self, path: Path, name: str) -> None:
         """One of them: the most telling fault alone."""
@@ -259,8 +264,9 @@ class _Looking:
 
     def hashes(self, watcher: Watcher) -> None:
         """The content of every file that its hub says something of."""
-        sound = [each for each in self.sizes if each not in self.broken]
-        compared = [each for each in sound if self.known.get(each, Known()).tells_content]
+        compared = [
+            each for each in self.sizes if each not in self.unreadable and self.known.get(each, Known()).tells_content
+        ]
         watcher.begin(sum(self.sizes[each] for each in compared))
         for name in compared:
             algorithm, found, wanted = digest(self.place.folder / name, self.known[name], watcher.advance)

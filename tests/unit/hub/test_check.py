@@ -72,7 +72,7 @@ def test_damage_is_found_and_nothing_else(tmp_path: Path, name: str) -> None:
     assert [each.id for each in checked.findings] == found
     assert list(checked.again) == again.split()
     includes = "".join(f" --include {each}" for each in again.split())
-    assert checked.command == (f"envkit model pull Qwen/tiny --to {tmp_path}{includes}" if again else "")
+    assert checked.command == (f"envkit model pull Qwen/tiny --to {tmp_path} --force{includes}" if again else "")
     assert checked.ok == (not ERRORS.intersection(found))
 
 
@@ -110,7 +110,7 @@ def test_evidence_counts_what_is_missing(tmp_path: Path) -> None:
         f"it has {len(FILE) - 7} bytes, and its tensors end at {len(FILE)}: 7 bytes are missing"
     )
     assert finding.otherwise == "SafetensorError: Error while deserializing header: MetadataIncompleteBuffer"
-    assert finding.fix == (f"`envkit model pull OWNER/NAME --to {tmp_path} --include {FIRST}`",)
+    assert finding.fix == (f"`envkit model pull OWNER/NAME --to {tmp_path} --force --include {FIRST}`",)
 
 
 def test_several_missing_shards_are_one_finding_with_one_command(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_several_missing_shards_are_one_finding_with_one_command(tmp_path: Path)
     checked = check_model(Place(tmp_path, "a/b", "huggingface"), {})
 
     (finding,) = checked.findings
-    assert finding.fix == (f"`envkit model pull a/b --include {FIRST} --include {SECOND}`",)
+    assert finding.fix == (f"`envkit model pull a/b --force --include {FIRST} --include {SECOND}`",)
     assert checked.again == (FIRST, SECOND)
 
 
@@ -179,7 +179,7 @@ def test_other_content_of_the_same_length_shows_by_its_hash(
 
     (finding,) = checked.findings
     assert (finding.id, finding.evidence) == ("model-hash-differs", evidence)
-    assert finding.fix == (f"`envkit model pull Qwen/tiny --include {name} --force`, unless you changed it yourself",)
+    assert finding.fix == (f"`envkit model pull Qwen/tiny --force --include {name}`, unless you changed it yourself",)
     assert checked.again == (name,)
 
 
