@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from envkit.errors import HubError, UsageError
 from envkit.hub.check import check_model
 from envkit.hub.connect import connect, prepare
 from envkit.hub.known import known_files
-from envkit.hub.places import find_cached, find_place
-from envkit.hub.pull import Pulled, Wanted, pull
+from envkit.hub.places import Place, find_cached, find_place
+from envkit.hub.pull import Pulled, Wanted, ask_listing, pull
 from envkit.hub.sources import Source, read_sources
 from tests.integration.hubs import COMMIT, Fault, Hub, dead_address
-from tests.unit.hub.files import FIRST, SECOND, WHOLE, tensors
+from tests.unit.hub.files import FIRST, SECOND, WHOLE, tensors, write
 
 if TYPE_CHECKING:
     from envkit.hub.remote import Remote
@@ -96,19 +96,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "MODELSCOPE_API_TOKEN", "MODELSCOPE_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ENVKIT_HOME", str(tmp_path / "envkit"))
-    monkeypatch.setattr("envkit.hub.pull.time", _Hasty())
+    monkeypatch.setattr("envkit.hub.pull.pause", lambda _: None)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what breaks off loses less than one
     return Machine(tmp_path)
-
-
-class _Hasty:
-    """Time without waiting."""
-
-    monotonic = staticmethod(time.monotonic)
-
-    @staticmethod
-    def sleep(seconds: float) -> None:
-        pass
 
 
 KINDS = pytest.mark.parametrize("kind", ["huggingface", "modelscope"])
@@ -394,6 +384,24 @@ def test_a_disk_without_room_is_seen_before_a_byte_comes(
 
     assert "GB are to come, and 0.00 GB are free on the disk of" in caught.value.message
     assert hub.requests(BYTES[kind]) == []
+
+
+@KINDS
+def test_the_hubs_listing_has_the_hash_of_every_file(machine: Machine, hub: Hub, kind: str, tmp_path: Path) -> None:
+    """What `envkit model check --hashes` asks for, where the cache does not remember it."""
+    machine.add("gone", kind, dead_address())
+    machine.add("a", kind, hub)
+    hubs = read_sources().hubs
+    remotes = [partial(connect, each, hubs[each.hub], named=True) for each in machine.sources.values()]
+
+    listing, reason = ask_listing(NAME, "model", "", remotes)
+
+    assert reason == ""
+    assert listing is not None
+    folder = write(tmp_path / "copy", {**FILES, FIRST: BIG[:-1] + b"x"})
+    checked = check_model(Place(folder, NAME), listing.files, hashes=True)
+    assert [each.id for each in checked.findings] == ["model-hash-differs"]
+    assert (checked.hashed, checked.again) == (len(FILES), (FIRST,))
 
 
 # Tokens, and two at once ----------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _show(
     click.echo(f"  {style(total, bold=True)}{' on each GPU' if wish.gpus > 1 else ''}")
     thumb = THUMB[wish.method]
     click.echo(
-        f"\nrule of thumb: {thumb:g} bytes for a parameter, {_gibibytes(int(thumb * model.parameters))} on all GPUs together"
+        f"\nrule of thumb: {thumb:g} bytes for a parameter, {_gibibytes(int(thumb * model.parameters))}{' on all GPUs together' if wish.gpus > 1 else ''}"
     )
     for note in _notes(model, wish):
         click.echo(f"  {style('note:', fg='cyan')} {note}")

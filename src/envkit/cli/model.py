@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +14,20 @@ from envkit.cli.console import agreed, json_option, print_json, say, style
 from envkit.cli.findings import findings_as_json, show_findings
 from envkit.cli.transfer import TransferProgress, sized
 from envkit.errors import UsageError
-from envkit.hub.check import check_model
+from envkit.hub.check import check_model, walk
 from envkit.hub.connect import connect, install, is_installed, token_of
-from envkit.hub.known import known_files
+from envkit.hub.known import Known, known_files
 from envkit.hub.places import NAME, find_place
-from envkit.hub.pull import Wanted, pull
+from envkit.hub.pull import Wanted, ask_listing, pull
 from envkit.hub.push import pack, send
 from envkit.hub.sources import caches, choose_sources, read_sources
 
 if TYPE_CHECKING:
     from envkit.hub.check import Checked
+    from envkit.hub.places import Place
     from envkit.hub.pull import Pulled
     from envkit.hub.push import Parcel
-    from envkit.hub.sources import HubFacts, Kind
+    from envkit.hub.sources import HubFacts, Kind, Sources
 
 
 @click.group("model")
@@ -38,22 +41,54 @@ kind_option = click.option("--dataset", "kind", flag_value="dataset", help="It i
 @model_command.command("check")
 @click.argument("name", metavar="DIR|OWNER/NAME")
 @click.option("--hashes", is_flag=True, help="Read every file, and compare its hash with the hub's.")
+@click.option(
+    "--as", "repository", metavar="OWNER/NAME", help="What the folder is a copy of, where its place does not tell."
+)
 @kind_option
 @json_option
-def check_command(name: str, hashes: bool, kind: Kind | None, as_json: bool) -> int:
+def check_command(name: str, hashes: bool, repository: str | None, kind: Kind | None, as_json: bool) -> int:
     """Find what is wrong with the files of a model, without loading it.
 
     Looks at the header and the length of every safetensors file, the index, the configuration, the tokenizer, and at what
     downloads and Git LFS leave. Ends with 1 when something is an error.
+
+    --hashes compares with what the cache remembers of the hub; what it does not remember, the hub is asked for.
     """
-    place = find_place(name, caches(read_sources().hubs), kind or "model")
-    with TransferProgress(show=hashes and not as_json) as watcher:
-        checked = check_model(place, known_files(place), hashes=hashes, kind=kind or "model", watcher=watcher)
+    sources = read_sources()
+    place = find_place(name, caches(sources.hubs), kind or "model")
+    if repository:
+        _check_name(repository)
+        place = replace(place, repository=repository)
+    known = known_files(place)
+    if hashes:
+        known = {**_asked(place, kind or "model", sources), **known}
+    with TransferProgress(show=hashes) as watcher:
+        checked = check_model(place, known, hashes=hashes, kind=kind or "model", watcher=watcher)
     if as_json:
         print_json(_check_json(checked))
     else:
         _show(checked, hashes=hashes)
     return 0 if checked.ok else 1
+
+
+def _asked(place: Place, kind: Kind, sources: Sources) -> dict[str, Known]:
+    """What the hub lists, where the cache does not know the content of every file and the name is known."""
+    files = {each.relative_to(place.folder).as_posix() for each in walk(place.folder)}
+    known = known_files(place)
+    if all(known.get(each, Known()).tells_content for each in files):
+        return {}
+    if not place.repository:
+        say("  what the hub lists is not known: name the repository with `--as OWNER/NAME`")
+        return {}
+    remotes = [
+        partial(connect, source, sources.hubs[source.hub], named=False)
+        for source in sources.sources.values()
+        if place.hub in (None, source.hub)
+    ]
+    listing, reason = ask_listing(place.repository, kind, place.revision, remotes)
+    if listing is None:
+        say(f"  the hub was not asked for hashes: {reason}")
+    return listing.files if listing else {}
 
 
 def _show(checked: Checked, *, hashes: bool) -> None:

@@ -8,11 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from threading import Event
+from time import sleep as pause
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from envkit.errors import HubError, UsageError
+from envkit.errors import BackendError, HubError, UsageError
 from envkit.host.home import envkit_home
 from envkit.host.probes.disks import look_at
 from envkit.hub.check import Watcher
@@ -109,6 +110,19 @@ def pull(
         details="\n".join(f"{name}: {refused.reason}" for name, refused in tried),
         hint=_next_step(wanted, tried),
     )
+
+
+def ask_listing(
+    repository: str, kind: Kind, revision: str, remotes: Iterable[Callable[[], Remote]]
+) -> tuple[Listing | None, str]:
+    """What the first that answers lists, or why none did."""
+    reason = "no source knows it"
+    for connect in remotes:
+        try:
+            return connect().listing(repository, kind, revision), ""
+        except (RefusedError, BackendError) as error:
+            reason = error.reason if isinstance(error, RefusedError) else error.message
+    return None, reason
 
 
 def _next_step(wanted: Wanted, tried: list[tuple[str, RefusedError]]) -> str:
@@ -220,7 +234,7 @@ def _again(work: Callable[[], T], tries: int, whys: tuple[Why, ...]) -> T:
         except RefusedError as refused:
             if refused.why not in whys or number == tries - 1:
                 raise
-            time.sleep(2**number)
+            pause(2**number)
     raise AssertionError(tries)
 
 

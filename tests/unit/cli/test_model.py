@@ -65,6 +65,18 @@ def test_what_is_nowhere(envkit: Envkit, tmp_path: Path, monkeypatch: pytest.Mon
     assert path.err == "error: no such folder: ./none\n\nhint: name a folder, or a model as `owner/name`\n"
 
 
+def test_hashes_that_nobody_knows_are_told(envkit: Envkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "m", WHOLE)
+    monkeypatch.setattr("envkit.hub.connect.is_installed", lambda _: False)
+
+    unnamed, named = (envkit("model", "check", str(folder), "--hashes", *more) for more in ((), ("--as", "Qwen/tiny")))
+
+    assert unnamed.err == "  what the hub lists is not known: name the repository with `--as OWNER/NAME`\n"
+    assert named.err == "  the hub was not asked for hashes: modelscope_hub is not installed beside envkit\n"
+    assert (unnamed.status, named.status) == (0, 0)
+    assert "; 0 compared with their hashes" in named.out
+
+
 def test_a_name_that_is_none(envkit: Envkit) -> None:
     for command in (("pull", "tiny"), ("push", ".", "tiny", "--to", "hf")):
         result = envkit("model", *command)
