@@ -88,10 +88,10 @@ def test_a_name_that_is_none(envkit: Envkit) -> None:
 
 
 def test_a_source_that_is_not_known(envkit: Envkit) -> None:
-    result = envkit("model", "pull", "Qwen/tiny", "--from", "hf-miror")
+    result = envkit("model", "pull", "Qwen/tiny", "--from", "hf-mirrors")
 
     assert result.status == 2
-    assert result.err == "error: unknown source: hf-miror\n\nhint: did you mean `hf-mirror`?\n"
+    assert result.err == "error: unknown source: hf-mirrors\n\nhint: did you mean `hf-mirror`?\n"
 
 
 def test_a_mirror_takes_no_uploads(envkit: Envkit, tmp_path: Path) -> None:
