@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import PurePosixPath
 from threading import Event
 from time import sleep as pause
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -30,6 +32,7 @@ T = TypeVar("T")
 _TRIES = 4
 """Of the only source."""
 _TRIES_OF_ONE_AMONG_OTHERS = 2
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _WORKERS = 8
 """Files at a time."""
 
@@ -139,6 +142,7 @@ def _next_step(wanted: Wanted, tried: list[tuple[str, RefusedError]]) -> str:
 def _plan(source: str, remote: Remote, wanted: Wanted, into: Into, tries: int) -> Plan:
     """What is there and what is missing; raises `UsageError` where no file is meant."""
     listing = _again(lambda: remote.listing(wanted.repository, wanted.kind, wanted.revision), tries, ("busy",))
+    _check_names(listing)
     names = tuple(each for each in listing.files if _is_meant(each, wanted))
     if not names:
         some = ", ".join(list(listing.files)[:5])
@@ -163,6 +167,18 @@ def _plan(source: str, remote: Remote, wanted: Wanted, into: Into, tries: int) -
     )
 
 
+def _check_names(listing: Listing) -> None:
+    """Refuses a listing that would have files written, or removed, elsewhere: a mirror may say what it likes."""
+    for name, known in listing.files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
+            raise RefusedError("broken", f"it lists {name!r}, which leads out of the folder")
+        if known.sha256 and not _SHA256.fullmatch(known.sha256):
+            raise RefusedError("broken", f"it lists {known.sha256!r} as the SHA-256 of {name}")
+    if ".." in PurePosixPath(listing.commit).parts or listing.commit.startswith("/"):
+        raise RefusedError("broken", f"it names {listing.commit!r} as a commit")
+
+
 def _bring(remote: Remote, plan: Plan, into: Into, wanted: Wanted, watcher: PullWatcher, tries: int) -> None:
     """All of it, whole; one process at a time for each folder."""
     files = plan.listing.files
@@ -177,7 +193,8 @@ def _bring(remote: Remote, plan: Plan, into: Into, wanted: Wanted, watcher: Pull
 
     with _alone(plan.folder, watcher):
         for name in plan.missing if wanted.force else missing():
-            _remove(plan.folder / name)
+            if _remove(plan.folder / name, into):
+                watcher.note(f"{name} is there, {'' if wanted.force else 'with another length, '}and comes again")
         _check_room(remote, plan.listing, missing(), into)
         _again(once, tries, ("busy", "unreachable", "broken"))
         if wrong := missing():
@@ -274,12 +291,13 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _remove(path: Path) -> None:
-    """The file and, of a cache, the link to it: a library takes one of another length for the whole one."""
-    if path.is_file():
-        path.resolve().unlink()
-    if path.is_symlink():
-        path.unlink()
+def _remove(path: Path, into: Into) -> bool:
+    """Whether there was a file; it is gone, and of a cache what its link leads to as well: a library would take it."""
+    target, there = path.resolve(), path.is_file()
+    if there and not into.folder and target.is_relative_to(into.cache.resolve()):
+        target.unlink()
+    path.unlink(missing_ok=True)
+    return there
 
 
 def _sum(listing: Listing, names: Iterable[str]) -> int:

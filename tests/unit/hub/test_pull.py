@@ -171,6 +171,49 @@ def test_ctrl_c_ends_a_file_in_its_middle(tmp_path: Path, monkeypatch: pytest.Mo
     assert threading.active_count() < 10
 
 
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..", ""])
+def test_a_listing_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    remote = FakeRemote({"fine": 1, name: 3})
+    (tmp_path / "x").write_bytes(b"mine")
+
+    with pytest.raises(HubError) as caught:
+        pulled(tmp_path, remote)
+
+    assert caught.value.details == f"first: it lists {name!r}, which leads out of the folder"
+    assert (tmp_path / "x").read_bytes() == b"mine"
+    assert remote.fetched == []
+
+
+def test_a_hash_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    class Lying(FakeRemote):
+        def listing(self, repository: str, kind: Kind, revision: str) -> Listing:
+            return Listing(repository, kind, revision, "c0ffee", {"x": Known(3, "../../../x")})
+
+    with pytest.raises(HubError) as caught:
+        pulled(tmp_path, Lying({"x": 3}))
+
+    assert caught.value.details == "first: it lists '../../../x' as the SHA-256 of x"
+
+
+def test_what_a_link_in_a_folder_of_your_own_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"a file of yours")
+    (tmp_path / "mine" / "x").symlink_to(tmp_path / "elsewhere")
+    watcher = Quiet()
+
+    pull(
+        Wanted("a/b", folder=tmp_path / "mine"),
+        {"first": SOURCES["first"]},
+        lambda *_: FakeRemote({"x": 3}),
+        {"huggingface": tmp_path / "cache"},
+        watcher,
+    )
+
+    assert (tmp_path / "elsewhere").read_bytes() == b"a file of yours"
+    assert (tmp_path / "mine" / "x").read_bytes() == bytes(3)
+    assert watcher.notes == ["x is there, with another length, and comes again"]
+
+
 def test_a_dry_run_asks_and_fetches_nothing(tmp_path: Path) -> None:
     remote = FakeRemote({"x": 3})
 
