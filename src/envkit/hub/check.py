@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from envkit.finding import read_words, told
-from envkit.host.files import is_file, is_folder
+from envkit.host.files import is_file, is_folder, read
 from envkit.hub.known import Known, digest
 from envkit.hub.tensors import BrokenHeaderError, Header, WrongLengthError, read_header
 
@@ -152,6 +152,8 @@ class _Looking:
             parts.append("--dataset")
         if self.place.hub == "modelscope":
             parts.append("--from modelscope")
+        if self.place.hub == "huggingface" and (read(self.place.store / "refs" / "main") or "") != self.place.revision:
+            parts.append(f"--revision {self.place.revision}")
         if not self.place.hub:
             parts.append(f"--to {shlex.quote(str(self.place.folder))}")
         if files:  # a file of the right length would stay

@@ -116,10 +116,10 @@ def test_evidence_counts_what_is_missing(tmp_path: Path) -> None:
 def test_several_missing_shards_are_one_finding_with_one_command(tmp_path: Path) -> None:
     write(tmp_path, {**WHOLE, FIRST: None, SECOND: None})
 
-    checked = check_model(Place(tmp_path, "a/b", "huggingface"), {})
+    checked = check_model(Place(tmp_path, "a/b", "modelscope"), {})
 
     (finding,) = checked.findings
-    assert finding.fix == (f"`envkit model pull a/b --force --include {FIRST} --include {SECOND}`",)
+    assert finding.fix == (f"`envkit model pull a/b --from modelscope --force --include {FIRST} --include {SECOND}`",)
     assert checked.again == (FIRST, SECOND)
 
 
@@ -202,6 +202,17 @@ def test_a_link_without_its_blob_leads_nowhere(tmp_path: Path) -> None:
 
     assert [each.id for each in checked.findings] == ["model-link-broken"]
     assert checked.again == (SECOND,)
+
+
+def test_an_older_commit_is_mended_as_that_commit(tmp_path: Path) -> None:
+    folder = write_cache(tmp_path / "hub", "Qwen/tiny", WHOLE)
+    (folder / SECOND).resolve().unlink()
+    write(folder.parent.parent, {"refs/main": b"d" * 40})
+    place = find_place(str(folder), {})
+
+    checked = check_model(place, known_files(place))
+
+    assert checked.command == f"envkit model pull Qwen/tiny --revision {'c' * 40} --force --include {SECOND}"
 
 
 def test_a_download_that_was_interrupted_is_seen_in_the_cache(tmp_path: Path) -> None:
