@@ -93,6 +93,13 @@ class BuildError(EnvkitError):
     kind = "build"
 
 
+class HubError(EnvkitError):
+    """No source gives the model, or the hub does not take it: it is not there, not allowed, or not to be reached."""
+
+    exit_code = 9
+    kind = "hub"
+
+
 class AppError(EnvkitError):
     """The app did not come up, or ended with an error; `exit_code` is the app's own where it has one."""
 

@@ -6,8 +6,10 @@ import json
 import re
 import urllib.error
 
+import msgspec
 import pytest
 
+from envkit.estimate.architecture import families, read_architecture
 from tests.e2e.machine import Machine, fetch, on
 
 pytestmark = [pytest.mark.slow, pytest.mark.index]
@@ -59,3 +61,16 @@ def fell(said: str) -> bool:
     """Whether a script learnt: ten steps, and the last is far better than the first."""
     losses = [float(each) for each in re.findall(r"^.*\bloss ([0-9.]+)$", said, flags=re.MULTILINE)]
     return len(losses) == 10 and losses[-1] < losses[0] - 0.3
+
+
+@on(NEWEST)
+def test_estimates_count_parameters_as_transformers_does(machine: Machine) -> None:
+    """Of small models of every family that the estimate knows, with what they may have or not."""
+    machine.run("env")
+
+    said = machine.make("count_parameters.py", json.dumps(msgspec.to_builtins(families())), "7")
+
+    counted = [json.loads(line) for line in said.splitlines()]
+    wrong = [each for each in counted if read_architecture(each["config"]).parameters != each["parameters"]]
+    assert wrong == []
+    assert len(counted) == 8 * len(families())

@@ -63,6 +63,10 @@ def test_only_options_that_exist_are_mentioned(path: Path) -> None:
         command = cli.get_command(click.Context(cli), name)
         if command is None:
             continue
+        if isinstance(command, click.Group):
+            inner, _, rest = rest.strip().partition(" ")
+            command = command.get_command(click.Context(command), inner.split("|")[0])
+            assert command is not None, f"envkit {name} {inner}"
         options = {option for each in command.params for option in each.opts} | {"--help", "-h"}
         used = {re.split(r"[=\]]", each)[0] for each in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)}
         assert used <= options, f"envkit {name}{rest}"

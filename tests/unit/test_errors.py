@@ -18,6 +18,7 @@ def test_kinds_and_exit_statuses() -> None:
         "StaleLockError": (6, "stale"),
         "BackendError": (7, "backend"),
         "BuildError": (8, "build"),
+        "HubError": (9, "hub"),
         "AppError": (1, "app"),
     }
 
