@@ -33,7 +33,7 @@ class Weight:
 
     image: int
     packages: int
-    """The files of its wheels, unpacked, as their RECORDs name them."""
+    """The files of its wheels, unpacked, as each RECORD names them."""
     byte_code: int
 
     @property

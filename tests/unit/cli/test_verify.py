@@ -248,9 +248,9 @@ def test_a_gpu_that_does_not_serve_is_left_out_unless_it_was_asked_for(
     assert envkit("verify", "demo-cu130", "--device", "gpu").status in (4, 7)
 
 
-def test_what_was_seen_is_recorded_level_by_level(picky: None, envkit: Envkit, matrix: Matrix, inside: Inside) -> None:
+def test_what_was_seen_is_recorded_level_by_level(envkit: Envkit, matrix: Matrix, inside: Inside) -> None:
     environment = matrix.environment("demo-cu130")
-    inside.output["iniconfig"] = (1, IMPORT)
+    inside.output["iniconfig"] = (1, IMPORT)  # and nothing in its framework.yaml says that it asks for a GPU
 
     envkit("verify", "demo-cu130")
     assert load_evidence(environment, read_lock(environment)).seen == ()
@@ -260,8 +260,19 @@ def test_what_was_seen_is_recorded_level_by_level(picky: None, envkit: Envkit, m
     assert [(each.level, each.backend, each.result, each.detail) for each in seen] == [
         ("installed", "docker", "pass", ""),
         ("linked", "docker", "pass", ""),
-        ("imports", "docker", "fail", "imports: iniconfig: needs a GPU: NotImplementedError: You need a GPU."),
+        ("imports", "docker", "fail", "imports: iniconfig: NotImplementedError: You need a GPU."),
     ]
+
+
+def test_a_level_that_could_not_be_tried_without_a_gpu_is_not_recorded(
+    picky: None, envkit: Envkit, matrix: Matrix, inside: Inside
+) -> None:
+    environment = matrix.environment("demo-cu130")
+    inside.output["iniconfig"] = (1, IMPORT)
+
+    assert envkit("verify", "demo-cu130", "--record").status == 1
+
+    assert [each.level for each in load_evidence(environment, read_lock(environment)).seen] == ["installed", "linked"]
 
 
 def test_an_environment_that_does_not_answer_is_an_error(envkit: Envkit, machine: Machine) -> None:
