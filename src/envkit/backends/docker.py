@@ -185,7 +185,10 @@ class DockerBackend(ContainerBackend):
                 working_dir=launch.workdir,
                 user=owner_of(launch) or None,
                 network_mode=None if launch.network else "none",
-                mounts=[Mount(each.target, str(each.source), type="bind") for each in launch.mounts],
+                mounts=[
+                    Mount(each.target, str(each.source), type="bind", read_only=each.read_only)
+                    for each in launch.mounts
+                ],
                 ports={f"{launch.container_port}/tcp": (launch.address, launch.port)} if launch.port else {},
                 init=True,
                 stdin_open=launch.terminal,
