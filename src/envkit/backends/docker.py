@@ -147,12 +147,14 @@ class DockerBackend(ContainerBackend):
 
     def _find(self, name: str) -> DockerContainer | None:
         with _engine():
-            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
+            found = self._client.containers.list(
+                all=True, filters={"label": f"{LABEL}instance={name}"}, ignore_removed=True
+            )
         return cast("DockerContainer", found[0]) if found else None
 
     def _containers(self, label: str) -> list[Container]:
         with _engine():
-            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}{label}"})
+            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}{label}"}, ignore_removed=True)
         return [_described(each) for each in found]
 
     def _lower_limits(self) -> Mapping[str, int]:

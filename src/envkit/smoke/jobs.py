@@ -69,7 +69,7 @@ def check_environment(backend: Backend, recipe: Recipe, gpus: tuple[Gpu, ...]) -
 
 def check_program(room: Room, name: str, *argv: str) -> Check:
     """What a program of `inside/` found."""
-    return _answer(name, argv, room.program(*argv, within_seconds=_PROGRAM_SECONDS))
+    return _answer(name, argv, room.program(name, *argv, within_seconds=_PROGRAM_SECONDS))
 
 
 def _answer(name: str, argv: Iterable[str], ended: Ended) -> Check:
@@ -232,7 +232,7 @@ def check_page(room: Room, name: str, page: Page) -> tuple[Check, bytes]:
     except AppError as error:
         return did_not_start(name, command, error), b""
     faults = list(page_faults(sight, page))
-    fine = f"{sight.title!r} with {', '.join(page.fields)}"
+    fine = f"{page.title!r} shows {', '.join(page.fields)}"
     metrics = {"seconds_to_show": round(sight.seconds, 1)}
     check = judged(name, faults, fine, metrics=metrics, command=command)
     return with_log(check, server.output), sight.screenshot

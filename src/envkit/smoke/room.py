@@ -19,6 +19,7 @@ from envkit.apps.workspace import open_workspace
 from envkit.audit.known import known
 from envkit.backends.base import Mount
 from envkit.diagnose.keep import Kept
+from envkit.errors import BackendError
 from envkit.matrix.schema import App
 from envkit.render.context import CONTAINER_WORKSPACE
 
@@ -69,6 +70,14 @@ class Room:
         self.environment = recipe.environment
         self.gpus = gpus
         self._backend, self._backends, self._recipe = backend, backends, recipe
+        self._running: set[str] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Ends all that runs in it, and lets nothing begin."""
+        self._closed = True
+        for name in list(self._running):
+            self._backend.remove(name, grace_seconds=5)
 
     def furnish(self) -> None:
         """Puts envkit's programs and the framework's files into the workspace, for nobody to change."""
@@ -78,9 +87,9 @@ class Room:
             shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         open_workspace(self._launch("furnish", _PROGRAM, (), {}), self.environment)
 
-    def program(self, *argv: str, within_seconds: float) -> Ended:
+    def program(self, name: str, *argv: str, within_seconds: float) -> Ended:
         """How a program of `inside/` or the framework's ended, run with the environment's Python."""
-        return self.run(Path(argv[0]).stem, _PROGRAM, argv, within_seconds=within_seconds)
+        return self.run(name, _PROGRAM, argv, within_seconds=within_seconds)
 
     def run(
         self, name: str, app: App, args: Sequence[str], *, env: Mapping[str, str] | None = None, within_seconds: float
@@ -98,7 +107,8 @@ class Room:
         began = time.monotonic()
         timer.start()
         try:
-            status = run_attached(self._backend, launch, app, output=kept.add, up=lambda: None)
+            with self._instance(launch):
+                status = run_attached(self._backend, launch, app, output=kept.add, up=lambda: None)
         finally:
             timer.cancel()
         output = b"".join(kept.chunks()).decode(errors="replace")
@@ -111,13 +121,26 @@ class Room:
         """The app once it answers; raises `AppError` with its last lines where it does not in time."""
         assert app.health  # noqa: S101  # whoever describes a framework was told
         app = msgspec.structs.replace(app, health=msgspec.structs.replace(app.health, within_seconds=within_seconds))
-        launch = run_detached(self._backend, self._launch(name, app, args, env, port=0), app)
-        server = Server(str(launch.url))
+        planned = self._launch(name, app, args, env, port=0)
+        with self._instance(planned):
+            launch = run_detached(self._backend, planned, app)
+            server = Server(str(launch.url))
+            try:
+                yield server
+            finally:
+                server.output = b"".join(self._backend.logs(launch.name, follow=False)).decode(errors="replace")
+                self._backend.remove(launch.name)
+
+    @contextmanager
+    def _instance(self, launch: Launch) -> Iterator[None]:
+        """Knows the instance as long as it may run."""
+        self._running.add(launch.name)
         try:
-            yield server
+            if self._closed:
+                raise BackendError("interrupted")
+            yield
         finally:
-            server.output = b"".join(self._backend.logs(launch.name, follow=False)).decode(errors="replace")
-            self._backend.remove(launch.name)
+            self._running.discard(launch.name)
 
     def _launch(
         self, name: str, app: App, args: Sequence[str], env: Mapping[str, str], *, port: int | None = None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import msgspec
 from packaging.utils import canonicalize_name
 
 from envkit.errors import AppError, BackendError
-from envkit.smoke.check import Check, Report, result_of
+from envkit.smoke.check import ENVIRONMENT_CHECKS, Check, Report, result_of
 from envkit.smoke.jobs import (
     check_chat,
     check_environment,
@@ -68,8 +72,8 @@ class Smoke:
     pictures: dict[str, bytes] = field(default_factory=dict)
     """Screenshots, by check."""
     _done: dict[str, Check] = field(default_factory=dict)
+    _locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
     _unprepared: Check | None = None
-    _ready: bool = False
 
     @property
     def device(self) -> str:
@@ -79,9 +83,14 @@ class Smoke:
     def run(self, asked: Sequence[str], progress: Progress, machine: str) -> Report:
         """The report of the checks that were asked for by name, or of all that there are."""
         checks = checks_of(self.recipe)
+        chosen = [each for each in checks if not asked or each in asked]
         self.room.furnish()
-        for name in [each for each in checks if not asked or each in asked]:
-            self._check(name, progress)
+        for name in chosen:
+            if name in ENVIRONMENT_CHECKS:
+                self._check(name, progress)
+        if {*chosen} - {*ENVIRONMENT_CHECKS, *PROGRAMS}:
+            self._prepare(progress)
+        self._check_together([each for each in chosen if each not in ENVIRONMENT_CHECKS], progress)
         found = tuple(self._done[each] for each in checks if each in self._done and (not asked or each in asked))
         return Report(
             environment=self.recipe.environment.name,
@@ -92,17 +101,35 @@ class Smoke:
             result=result_of(found, asked),
         )
 
+    def _check_together(self, names: Sequence[str], progress: Progress) -> None:
+        """Two at a time on the CPU, where most of a check is starting programs; one on GPUs, which have no room for two.
+
+        Whatever interrupts this ends all that it started.
+        """
+        pool = ThreadPoolExecutor(1 if self.gpus else min(2, os.cpu_count() or 1))
+        try:
+            running = [pool.submit(self._check, name, progress) for name in names]
+            for each in running:
+                each.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.room.close()
+            raise
+        finally:
+            pool.shutdown()
+
     def _check(self, name: str, progress: Progress) -> Check:
-        """The check's result; one that ran already is not run again."""
-        if name not in self._done:
-            progress.step(name)
-            began = time.monotonic()
-            check = self._result(name, progress)
-            if not check.seconds:
-                check = msgspec.structs.replace(check, seconds=round(time.monotonic() - began, 1))
-            self._done[name] = check
-            said = f"{name}: {check.result}: {check.detail}"
-            (progress.done if check.result == "pass" else progress.step)(said)
+        """The check's result; one that ran already, or runs just now, is not run again."""
+        with self._locks[name]:
+            if name not in self._done:
+                progress.step(name)
+                began = time.monotonic()
+                check = self._result(name, progress)
+                if not check.seconds:
+                    check = msgspec.structs.replace(check, seconds=round(time.monotonic() - began, 1))
+                self._done[name] = check
+                said = f"{name}: {check.result}: {check.detail}"
+                (progress.done if check.result == "pass" else progress.step)(said)
         return self._done[name]
 
     def _result(self, name: str, progress: Progress) -> Check:
@@ -141,7 +168,7 @@ class Smoke:
         """Both are seen at once."""
         both = check_environment(self.backend, self.recipe, self.gpus)
         found = {each.name: each for each in both}
-        self._done |= {other: check for other, check in found.items() if other != name}
+        self._done |= {other: check for other, check in found.items() if other != name}  # before other threads begin
         return found[name]
 
     def _program(self, name: str, progress: Progress) -> Check:
@@ -173,15 +200,19 @@ class Smoke:
             self.pictures[name] = picture
         return check
 
-    def _unmade(self, name: str) -> Check | None:
-        """The error of a check whose model or data could not be made; they are made once."""
-        for argv in () if self._ready else self._smoke.prepare:
-            ended = self.room.program(*argv, within_seconds=_PREPARE_SECONDS)
+    def _prepare(self, progress: Progress) -> None:
+        """Makes models and data."""
+        for argv in self._smoke.prepare:
+            command = " ".join(("python", *argv))
+            progress.step(command)
+            ended = self.room.program("prepare", *argv, within_seconds=_PREPARE_SECONDS)
             if ended.status != 0:
-                check = Check(name=name, result="error", detail=how(ended, " ".join(("python", *argv))))
+                check = Check(name="prepare", result="error", detail=how(ended, command))
                 self._unprepared = with_log(check, ended.output)
                 break
-        self._ready = True
+
+    def _unmade(self, name: str) -> Check | None:
+        """The error of a check whose model or data could not be made."""
         return msgspec.structs.replace(self._unprepared, name=name) if self._unprepared else None
 
     @property
