@@ -176,7 +176,9 @@ class Smoke:
         return check_program(self.room, name, *(values.get(word, word) for word in PROGRAMS[name].argv))
 
     def _training(self, name: str, progress: Progress) -> Check:
-        return self._unmade(name) or check_training(self.room, name, self._smoke.trainings[name])
+        training = self._smoke.trainings[name]
+        with self._locks[f"package {training.needs or name}"]:  # both would compile the same code at their first start
+            return self._unmade(name) or check_training(self.room, name, training)
 
     def _export(self, name: str, progress: Progress) -> Check:
         export = self._smoke.export
