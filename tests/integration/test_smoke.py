@@ -235,9 +235,9 @@ def test_without_a_browser_the_page_is_skipped_and_that_fails_where_it_was_asked
 
 
 def test_a_check_that_there_is_not(cli: Cli) -> None:
-    done = cli("smoke", "proof", "--only", "sft-ful", status=2)
+    done = cli("smoke", "proof", "--only", "sft-lora", status=2)
 
-    assert done.stderr == "error: unknown check of proof-cpu: sft-ful\n\nhint: did you mean `sft-full`?\n"
+    assert done.stderr == "error: unknown check of proof-cpu: sft-lora\n\nhint: did you mean `sft-full`?\n"
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(cli: Cli) -> None:
