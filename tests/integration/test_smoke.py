@@ -150,22 +150,12 @@ def test_data_that_cannot_be_made(cli: Cli) -> None:
     assert found["detail"] == "`python smoke/make_data.py /proc/none` ended with status 1"
 
 
-@pytest.mark.parametrize("tokens", ["0", "None", "tokens - 1"])
-def test_a_server_that_returns_no_tokens_or_too_few(cli: Cli, tokens: str) -> None:
-    change(cli, "smoke/proof.py", '"completion_tokens": tokens', f'"completion_tokens": {tokens}')
+def test_a_server_that_returns_no_tokens(cli: Cli) -> None:
+    change(cli, "smoke/proof.py", '"completion_tokens": tokens', '"completion_tokens": 0')
 
     found = smoke(cli, "--only", "chat-completion", status=1)["chat-completion"]
 
-    assert found["result"] == "fail"
-    assert found["detail"].startswith("8 tokens were asked for, and ")
-
-
-def test_a_server_without_a_message(cli: Cli) -> None:
-    change(cli, "smoke/proof.py", '"content": "so " * tokens', '"content": None')
-
-    found = smoke(cli, "--only", "chat-completion", status=1)["chat-completion"]
-
-    assert found["detail"].startswith("the answer has no message: ")
+    assert (found["result"], found["detail"]) == ("fail", "8 tokens were asked for, and 0 came")
 
 
 def test_a_server_that_forgets_its_key(cli: Cli) -> None:
@@ -189,23 +179,29 @@ def test_a_server_that_dies_at_once(cli: Cli) -> None:
     assert found["log"] == ["no model"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "fault"),
-    [
-        ("<title>Proof of a page", "<title>Welcome to nginx!", "it is another page: its title is 'Welcome to nginx!', "),
-        ("<label>Dataset", "<label hidden>Dataset", "there is no field 'Dataset' to be seen"),
-        ("<li>messages", "<li>something else", "the field 'Dataset' does not offer 'messages'"),
-        ("<ul", "<script>throw new Error('lost')</script><ul", "the page shows an error: Error: lost"),
-        ("<ul", "<p class='toast-body error'>Out of memory</p><ul", "the page shows an error: Out of memory"),
-    ],
-)  # fmt: skip
-def test_a_page_that_is_not_right(cli: Cli, browser: None, old: str, new: str, fault: str) -> None:
-    change(cli, "smoke/proof.py", old, new)
+def test_another_page(cli: Cli, browser: None) -> None:
+    change(cli, "smoke/proof.py", "<title>Proof of a page", "<title>Welcome to nginx!")
+    change(cli, "smoke/proof.py", "<label>Model name", "<label hidden>Model name")
+    change(cli, "smoke/proof.py", "<li>messages", "<li>something else")
 
     found = smoke(cli, "--only", "webui", status=1)["webui"]
 
     assert found["result"] == "fail"
-    assert any(each.startswith(fault) for each in found["faults"]), found["faults"]
+    assert found["faults"] == [
+        "it is another page: its title is 'Welcome to nginx!', which does not begin with 'Proof of a page'",
+        "there is no field 'Model name' to be seen",
+        "the field 'Dataset' does not offer 'messages'",
+    ]
+
+
+def test_a_page_that_shows_errors(cli: Cli, browser: None) -> None:
+    bad = "<script>throw new Error('lost')</script><p class='toast-body error'>Out of memory</p><ul"
+    change(cli, "smoke/proof.py", "<ul", bad)
+
+    found = smoke(cli, "--only", "webui", status=1)["webui"]
+
+    assert found["result"] == "fail"
+    assert found["faults"] == ["the page shows an error: Error: lost", "the page shows an error: Out of memory"]
 
 
 def test_a_package_that_does_not_import(cli: Cli, tmp_path: Path) -> None:
@@ -243,7 +239,7 @@ def test_a_check_that_there_is_not(cli: Cli) -> None:
 def test_a_folder_that_is_not_empty_is_left_alone(cli: Cli) -> None:
     done = cli("smoke", "proof", "--workspace", "matrix", status=2)
 
-    assert done.stderr.startswith("error: the folder is not empty: matrix\n")
+    assert "error: the folder is not empty: matrix\n" in done.stderr
 
 
 def test_an_interruption_leaves_nothing(cli: Cli) -> None:
