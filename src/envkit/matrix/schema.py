@@ -397,7 +397,7 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     args: Annotated[list[Text], Meta(min_length=1)]
     losses: Losses
     steps: Annotated[int, Meta(ge=6, description="a number of steps, 6 or more")]
-    """So many losses are reported, all of them finite."""
+    """So many losses are reported, no more and no fewer, all of them finite."""
     falls_to: Annotated[float, Meta(gt=0, lt=1, description="a factor between 0 and 1")]
     """The mean of the last three losses is at most this part of the mean of the first three."""
     base: PackagePath = "models/tiny"

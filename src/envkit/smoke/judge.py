@@ -32,8 +32,8 @@ def read_losses(text: str, pattern: str) -> list[float]:
 
 
 def loss_faults(losses: Sequence[float], training: Training) -> list[str]:
-    """What is wrong with the losses: too few, not finite, not falling as far as the framework's file says."""
-    if len(losses) < training.steps:
+    """What is wrong with the losses: too few or too many, not finite, not falling as far as the framework's file says."""
+    if len(losses) != training.steps:
         return [f"{training.steps} steps were to report a loss, and {len(losses)} did"]
     if bad := [number for number, each in enumerate(losses, start=1) if not math.isfinite(each)]:
         return [f"the loss of step {bad[0]} is {losses[bad[0] - 1]}"]

@@ -66,6 +66,7 @@ def test_what_is_no_number_does_not_pass_for_one(word: str) -> None:
         ([6, 6, 6, 6, 6, 6], ["the loss does not fall: 6.000 at first and 6.000 at last, where 0.5 of the first was expected"]),
         ([0, 0, 0, 0, 0, 1e-9], ["the loss does not fall: 0.000 at first and 0.000 at last, where 0.5 of the first was expected"]),
         ([6, 6, 6, 3, 3], ["6 steps were to report a loss, and 5 did"]),
+        ([6, 6, 6, 3, 3, 3, 3], ["6 steps were to report a loss, and 7 did"]),
         ([], ["6 steps were to report a loss, and 0 did"]),
         ([6, 6, math.nan, 3, 3, 3], ["the loss of step 3 is nan"]),
         ([6, math.inf, 6, 3, 3, 3], ["the loss of step 2 is inf"]),
