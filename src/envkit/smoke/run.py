@@ -125,9 +125,7 @@ class Smoke:
                 progress.step(name)
                 began = time.monotonic()
                 check = self._result(name, progress)
-                if not check.seconds:
-                    check = msgspec.structs.replace(check, seconds=round(time.monotonic() - began, 1))
-                self._done[name] = check
+                self._done[name] = check = check if check.seconds else _timed(began, check)
                 said = f"{name}: {check.result}: {check.detail}"
                 (progress.done if check.result == "pass" else progress.step)(said)
         return self._done[name]
@@ -178,7 +176,8 @@ class Smoke:
     def _training(self, name: str, progress: Progress) -> Check:
         training = self._smoke.trainings[name]
         with self._locks[f"package {training.needs or name}"]:  # both would compile the same code at their first start
-            return self._unmade(name) or check_training(self.room, name, training)
+            began = time.monotonic()
+            return self._unmade(name) or _timed(began, check_training(self.room, name, training))
 
     def _export(self, name: str, progress: Progress) -> Check:
         export = self._smoke.export
@@ -187,7 +186,8 @@ class Smoke:
         if trained.result != "pass":
             detail = f"there is nothing to export: {export.of} did not pass"
             return Check(name=name, result="error", detail=detail)
-        return check_export(self.room, name, export, self._smoke.trainings[export.of])
+        began = time.monotonic()
+        return _timed(began, check_export(self.room, name, export, self._smoke.trainings[export.of]))
 
     def _chat(self, name: str, progress: Progress) -> Check:
         assert self._smoke.chat  # noqa: S101  # else there is no such check
@@ -220,6 +220,11 @@ class Smoke:
     @property
     def _smoke(self) -> SmokeData:
         return self.recipe.environment.framework.smoke
+
+
+def _timed(began: float, check: Check) -> Check:
+    """The check with the time since it began; waiting for another one is no part of it."""
+    return msgspec.structs.replace(check, seconds=round(time.monotonic() - began, 1))
 
 
 def checks_of(recipe: Recipe) -> list[str]:
