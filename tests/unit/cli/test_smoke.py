@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envkit.host.facts import Gpu, HostFacts
+from envkit.lock.lockfile import read_lock
 from tests.fakes import FakeBackend
+from tests.unit.cli.test_verify import Inside
 
 if TYPE_CHECKING:
+    from envkit.matrix.load import Matrix
     from tests.unit.cli.conftest import Envkit, Machine
 
 WELL = b'loading\n{"faults": [], "metrics": {"error": 0.5}, "detail": "it agrees"}\n\npeak memory: 2048 KiB\n'
@@ -122,3 +125,18 @@ def test_what_was_seen_is_recorded(envkit: Envkit, well: Machine, share: Path) -
 
     text = (share / "images/demo/cu130/evidence.json").read_text()
     assert '"level": "cpu", "job": "device", "backend": "docker", "result": "pass"' in text
+
+
+def test_a_companion_of_another_cuda_turns_import_red(envkit: Envkit, well: Machine, matrix: Matrix) -> None:
+    pins = read_lock(matrix.environment("demo-cu130")).packages
+    well.docker.answer = Inside(matrix)
+    assert envkit("smoke", "demo-cu130", "--only", "import,cli").status == 0
+    cuda = {"torch": "13.0", "torchaudio": "12.8"}
+    well.docker.answer = Inside(matrix, {"cuda": cuda, "distributions": (*pins.items(), ("torchaudio", "2.11.0"))})
+
+    result = envkit("smoke", "demo-cu130", "--only", "import,cli", "--json")
+
+    assert result.status == 1
+    found = {each["name"]: each for each in result.data["checks"]}
+    assert {name: each["result"] for name, each in found.items()} == {"import": "fail", "cli": "pass"}
+    assert any("torchaudio" in each and "12.8" in each for each in found["import"]["faults"]), found["import"]["faults"]
