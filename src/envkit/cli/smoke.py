@@ -129,7 +129,7 @@ def smoke_command(
         today = datetime.now(timezone.utc).strftime("%Y-%m-%d")
         record(plan.environment, recipe.lock, *evidence_of(report, date=today))
     if as_json:
-        print_json(msgspec.to_builtins(report))
+        print_json(msgspec.json.decode(msgspec.json.encode(report)))  # which makes null of NaN: JSON has none
     else:
         _show(report)
     return int(report.result != "pass")

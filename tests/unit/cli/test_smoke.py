@@ -81,6 +81,14 @@ def test_a_fault_fails(envkit: Envkit, machine: Machine) -> None:
     assert "device: one (and 1 more)\n  - one\n  - two\n  command: python smoke/device.py cpu 0\n" in result.out
 
 
+def test_what_is_no_number_is_null_in_json(envkit: Envkit, machine: Machine) -> None:
+    machine.docker = FakeBackend(output=b'{"faults": ["far"], "metrics": {"error": NaN}, "detail": "x"}\n', status=0)
+
+    result = envkit("smoke", "demo-cu130", "--only", "device", "--json")
+
+    assert result.data["checks"][0]["metrics"] == {"error": None}
+
+
 def test_what_was_asked_for_and_is_skipped_fails(envkit: Envkit, well: Machine) -> None:
     result = envkit("smoke", "demo-cu130", "--only", "device,flash-attn", "--json")
 
