@@ -27,6 +27,7 @@ from envkit.backends.venv import VenvBackend
 from envkit.host.index import ca_bundle, package_index, uv_command
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
+from envkit.smoke.room import INSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,8 +57,10 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     argv: list[str]
     writes: str = ""
     answers: str = ""
-    model: list[str] = msgspec.field(default_factory=lambda: ["make_model.py"])
-    """The program in tests/e2e that makes the tiny model, and what it is told beside the folder."""
+    prepare: list[list[str]] = msgspec.field(
+        default_factory=lambda: [["smoke/make_data.py", "sets"], ["smoke/make_model.py", "models/tiny"]]
+    )
+    """The programs that make the tiny model and its data: those of smoke tests, and of the end-to-end tests."""
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,14 +163,17 @@ def _prepare_workspace(framework: str, side: Side) -> None:
     for source in (ROOT / "images" / framework / "workspace", ROOT / "tests" / "e2e" / framework):
         if source.is_dir():
             shutil.copytree(source, side.workspace, dirs_exist_ok=True)
+    for source in (INSIDE, ROOT / "images" / framework / "smoke"):
+        if source.is_dir():
+            shutil.copytree(source, side.workspace / "smoke", dirs_exist_ok=True)
+    shutil.copy(ROOT / "tests" / "e2e" / "make_torchtune.py", side.workspace / "smoke")
 
 
 def _did(side: Side, job: Job) -> str:
-    program, *more = job.model
-    path = ROOT / "tests" / "e2e" / program
-    made = _ran(side, [str(side.venv / "bin" / "python"), str(path), "models/tiny", *more])
-    if made != "works":
-        return f"no model could be made: {made}"
+    for program in job.prepare:
+        made = _ran(side, [str(side.venv / "bin" / "python"), *program])
+        if made != "works":
+            return f"no model could be made: {made}"
     if job.answers:
         return f"{job.about}: {_served(side, job)}"
     said = _ran(side, job.argv)

@@ -31,7 +31,8 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     backend, environment = request.param
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     cli = Cli(home=envkit_home(), matrix=None, cwd=tmp_path, env=offline)
-    yield Machine(backend, environment, cli, tmp_path / "workspace")
+    record = bool(request.config.getoption("--record-evidence"))
+    yield Machine(backend, environment, cli, tmp_path / "workspace", record)
     left = [each["name"] for each in cli("ps", "--json").json if each["name"].startswith(NAMES)]
     if left:
         cli("stop", *left)

@@ -17,6 +17,8 @@ import pytest
 from envkit.backends.venv import VenvBackend
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
+from envkit.share import share_root
+from envkit.smoke.room import INSIDE
 from tests.integration.command import Cli, docker
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Machine:
     environment: str
     cli: Cli
     workspace: Path
+    record: bool = False
+    """Whether what is seen becomes evidence."""
 
     @property
     def framework(self) -> str:
@@ -65,23 +69,34 @@ class Machine:
         finally:
             self.cli("stop", name)
 
-    def prepare(self, *, heads: int = 4) -> None:
-        """Puts a tiny model, made by the environment's own Python, and this framework's files into the workspace."""
-        said = self.make("make_model.py", "models/tiny", str(heads))
-        size = next(int(line) for line in said.splitlines() if line.isdigit())
-        assert 90_000 < size < 130_000
+    def smoke(self, *checks: str) -> None:
+        """Runs these checks of `envkit smoke`, which all pass."""
+        options = ["--backend", self.backend, "--device", "cpu", "--only", ",".join(checks), "--json"]
+        recorded = ["--record"] if self.record else []
+        done = self.cli("smoke", self.environment, *options, *recorded, status=None, timeout=1500)
+        results = {each["name"]: each["result"] for each in done.json["checks"]}
+        assert results == dict.fromkeys(checks, "pass"), done.stdout
+        assert done.status == 0
 
-    def make(self, program: str, target: str, *more: str) -> str:
-        """What a program of these tests says that makes a model; this framework's files are in the workspace then."""
-        for folder in ("config", "data", "models"):
+    def prepare(self) -> None:
+        """Puts the tiny model and the data of smoke tests, made by the environment's own Python, into the workspace."""
+        smoke = load_matrix().framework(self.framework).smoke
+        for program in smoke.prepare or [["smoke/make_data.py", "sets"], ["smoke/make_model.py", "models/tiny"]]:
+            self.make(*program)
+
+    def make(self, *command: str) -> str:
+        """What a program that makes a model says; this framework's files are in the workspace then."""
+        folders = ("config", "data", "models", "sets", "smoke")
+        for folder in folders:
             (self.workspace / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / program, self.workspace / "models")
+        own = share_root() / "images" / self.framework / "smoke"
+        for file in (*INSIDE.glob("*.py"), *HERE.glob("make_*.py"), *own.glob("*")):
+            shutil.copy(file, self.workspace / "smoke")
         for file in (HERE / self.framework).glob("*/*"):
             shutil.copy(file, self.workspace / file.parent.name)
         owner = self.workspace.stat()
-        for folder in ("config", "data", "models"):
+        for folder in folders:
             os.chown(self.workspace / folder, owner.st_uid, owner.st_gid)
-        command = [f"models/{program}", target, *more]
         environment = load_matrix().environment(self.environment)
         if self.backend == "docker":
             user = f"{owner.st_uid}:{owner.st_gid}"

@@ -1,4 +1,4 @@
-"""Makes what make_model.py makes with torchtune alone, which comes without transformers: python make_torchtune.py FOLDER
+"""Makes a tiny model with torchtune alone, which comes without transformers: python make_torchtune.py FOLDER
 
 It is a Qwen2 model of random parameters with a tokenizer of its own, in the files that the hub has. It needs no network.
 """

@@ -19,7 +19,7 @@ DOCKER = pytest.param(("docker", "torchtune-cu130"), marks=[pytest.mark.docker, 
 @on(VENV, OLDER, OLD, DOCKER)
 def test_a_lora_training_learns_and_writes_an_adapter(machine: Machine) -> None:
     machine.run("ls")  # makes the environment, and the workspace
-    machine.make("make_torchtune.py", "models/tiny")  # transformers is no part of it
+    machine.make("smoke/make_torchtune.py", "models/tiny")  # transformers is no part of it
 
     machine.run("run", "lora_finetune_single_device", "--config", "config/e2e.yaml")
 

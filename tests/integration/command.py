@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ENVKIT = str(Path(sys.executable).parent / "envkit")
-_READ_THE_MATRIX = {"build", "explain", "list", "lock", "plan", "prune", "render", "run", "verify"}
+_READ_THE_MATRIX = {"build", "explain", "list", "lock", "plan", "prune", "render", "run", "smoke", "verify"}
 
 
 @dataclass(frozen=True)

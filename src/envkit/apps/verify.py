@@ -14,6 +14,7 @@ from msgspec import Struct
 from envkit.audit.ask import ask_help, ask_imports, ask_probe
 from envkit.audit.check import Check, CheckName, Result, overall
 from envkit.audit.judge import (
+    help_command,
     judge_cli,
     judge_companions,
     judge_imports,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from envkit.backends.base import Backend, Progress, Recipe
     from envkit.host.facts import Gpu
     from envkit.matrix.plan import Device
+    from envkit.matrix.schema import App
     from envkit.process import Completed
 
 LEVELS: dict[Level, tuple[CheckName, ...]] = {
@@ -137,6 +139,26 @@ def _kept_at_home(home: str, recipe: Recipe, gpus: tuple[Gpu, ...]) -> Mapping[s
         **{cache.env: f"{home}/{name}" for name, cache in caches.items()},
         "CUDA_VISIBLE_DEVICES": ",".join(each for gpu in gpus for each in gpu.device_ids),
     }
+
+
+def glance(backend: Backend, recipe: Recipe, *, gpus: tuple[Gpu, ...] = ()) -> tuple[Check, ...]:
+    """The checks that say most in the least time: packages, companions, imports, and the help of one app for each program."""
+    framework = recipe.environment.framework
+    helped: dict[str, App] = {}
+    for name, app in recipe.environment.apps.items():
+        if help_command(app) and app.argv[0] not in {each.argv[0] for each in helped.values()}:
+            helped[name] = app
+    asked = msgspec.structs.replace(framework, apps=helped, caches={}, env={}, pass_env=[], secrets=[])
+    with _inside(backend, recipe, gpus) as inside:
+        seen = ask_probe(inside, known(), asked)
+        imported = ask_imports(inside, framework)
+        answers = ask_help(inside, asked)
+    return (
+        judge_installed(seen, recipe.lock.packages, known()),
+        judge_companions(seen, recipe.environment.stack, known()),
+        judge_imports(imported, framework, gpu=bool(gpus)),
+        judge_cli(seen, answers, asked, gpu=bool(gpus)),
+    )
 
 
 @contextmanager

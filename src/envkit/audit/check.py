@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -32,7 +32,15 @@ def judged(name: CheckName, faults: Sequence[str], fine: str, *, seconds: float 
     return Check(name, "fail" if faults else "pass", detail, round(seconds, 1), tuple(faults), metrics)
 
 
-def overall(checks: Iterable[Check]) -> Result:
+class Judged(Protocol):
+    """Whatever has a result."""
+
+    @property
+    def result(self) -> Result:
+        """Of it."""
+
+
+def overall(checks: Iterable[Judged]) -> Result:
     """The worst of them: nothing passes while something failed or could not be tried."""
     results = {each.result for each in checks}
     order: tuple[Result, ...] = ("error", "fail", "skip")

@@ -71,6 +71,8 @@ class Mount:
 
     source: Path
     target: str
+    read_only: bool = False
+    """For containers: a venv's app sees the folder itself."""
 
 
 @dataclass(frozen=True)

@@ -147,12 +147,14 @@ class DockerBackend(ContainerBackend):
 
     def _find(self, name: str) -> DockerContainer | None:
         with _engine():
-            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}instance={name}"})
+            found = self._client.containers.list(
+                all=True, filters={"label": f"{LABEL}instance={name}"}, ignore_removed=True
+            )
         return cast("DockerContainer", found[0]) if found else None
 
     def _containers(self, label: str) -> list[Container]:
         with _engine():
-            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}{label}"})
+            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}{label}"}, ignore_removed=True)
         return [_described(each) for each in found]
 
     def _lower_limits(self) -> Mapping[str, int]:
@@ -185,7 +187,10 @@ class DockerBackend(ContainerBackend):
                 working_dir=launch.workdir,
                 user=owner_of(launch) or None,
                 network_mode=None if launch.network else "none",
-                mounts=[Mount(each.target, str(each.source), type="bind") for each in launch.mounts],
+                mounts=[
+                    Mount(each.target, str(each.source), type="bind", read_only=each.read_only)
+                    for each in launch.mounts
+                ],
                 ports={f"{launch.container_port}/tcp": (launch.address, launch.port)} if launch.port else {},
                 init=True,
                 stdin_open=launch.terminal,

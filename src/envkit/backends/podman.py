@@ -276,7 +276,7 @@ def create_options(
         *(["--userns=keep-id"] if rootless and owner else []),
         *([] if launch.network else ["--network=none"]),
         *(
-            f"--mount=type=bind,{_csv(f'source={each.source}')},{_csv(f'target={each.target}')}"
+            f"--mount=type=bind,{_csv(f'source={each.source}')},{_csv(f'target={each.target}')}{',ro' if each.read_only else ''}"
             for each in launch.mounts
         ),
         *([f"--publish={launch.address}:{launch.port}:{launch.container_port}/tcp"] if launch.port else []),

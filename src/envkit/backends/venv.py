@@ -217,7 +217,8 @@ class VenvBackend:
             argv=self._argv(launch),
             lock=launch.lock_sha256,
         )
-        (folder / "launch.json").write_bytes(msgspec.json.encode(record))
+        (folder / ".launch.json").write_bytes(msgspec.json.encode(record))
+        (folder / ".launch.json").rename(folder / "launch.json")  # whole for whoever lists instances meanwhile
         try:
             with (folder / "log").open("wb") as log:
                 supervisor = subprocess.Popen(
@@ -252,8 +253,11 @@ class VenvBackend:
 
     def instances(self) -> list[Instance]:
         """Every instance that has a record, oldest first."""
-        folders = (self._home / "instances").glob("*/launch.json")
-        return sorted((self._instance(each.parent) for each in folders), key=lambda each: each.started)
+        found = []
+        for record in (self._home / "instances").glob("*/launch.json"):
+            with suppress(FileNotFoundError):  # somebody removes it at this moment
+                found.append(self._instance(record.parent))
+        return sorted(found, key=lambda each: each.started)
 
     def find(self, name: str) -> Instance | None:
         """The instance of that name."""

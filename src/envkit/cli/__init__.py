@@ -28,6 +28,7 @@ COMMANDS = {
     "render": "Write Dockerfiles and compose files from the matrix and its locks.",
     "run": "Run an app of a framework: the main job.",
     "shell": "Open a shell inside the running instance NAME.",
+    "smoke": "Train, export, chat and look at the web page on this machine.",
     "stop": "Stop instances and remove them; the workspace stays.",
     "url": "Print the address of the instance NAME.",
     "verify": "Check made environments: installed, linked, importing, answering.",

@@ -381,6 +381,104 @@ class Floors(Struct, frozen=True, forbid_unknown_fields=True):
     memory: MemoryFloor | None = None
 
 
+class Losses(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a training writes what each step lost; paths are those in the workspace."""
+
+    file: PackagePath | None = None
+    """Absent: it prints them."""
+    pattern: str = r'"loss": ?"?([^",}\s]+)'
+    """Finds one loss after the other; the usual one reads the Trainer's logs, whether lines of JSON or one document."""
+
+
+class Training(Struct, frozen=True, forbid_unknown_fields=True):
+    """A smoke check that trains: an app of the framework, told what to do, and what it must leave behind."""
+
+    app: Name
+    args: Annotated[list[Text], Meta(min_length=1)]
+    losses: Losses
+    steps: Annotated[int, Meta(ge=6, description="a number of steps, 6 or more")]
+    """So many losses are reported, no more and no fewer, all of them finite."""
+    falls_to: Annotated[float, Meta(gt=0, lt=1, description="a factor between 0 and 1")]
+    """The mean of the last three losses is at most this part of the mean of the first three."""
+    base: PackagePath = "models/tiny"
+    adapter: PackagePath | None = None
+    """The adapter that it writes: it is loaded again, and answers better than the model without it."""
+    copy: PackagePath | None = None
+    """The same adapter once more, as a checkpoint has it: both give the same logits, to the bit."""
+    model: PackagePath | None = None
+    """The whole model that it writes, where it writes one: it is loaded again likewise."""
+    files: list[Text] = field(default_factory=list)
+    """What else must be there, as patterns."""
+    says: list[Text] = field(default_factory=list)
+    """What it must print: that a flag was heard, for example."""
+    results: PackagePath | None = None
+    """What the Trainer writes of the whole: tokens and seconds."""
+    env: dict[Variable, str] = field(default_factory=dict)
+    needs: Name | None = None
+    """A package that the lock must have; without it the check is skipped."""
+    within_seconds: Seconds = 300
+
+
+class Chat(Struct, frozen=True, forbid_unknown_fields=True):
+    """A smoke check that asks an OpenAI-style server; where the app has a key, a call without it must be refused."""
+
+    app: Name
+    model: Text
+    """The name that a request gives."""
+    args: list[Text] = field(default_factory=list)
+    env: dict[Variable, str] = field(default_factory=dict)
+    open: list[UrlPath] = field(default_factory=list)
+    """Addresses that anybody may ask, key or not, because the server is made so."""
+    tokens: Annotated[int, Meta(ge=1, description="a number of tokens")] = 8
+    """Asked for, and counted."""
+    within_seconds: Seconds = 300
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True):
+    """A smoke check that opens the web page in a real browser."""
+
+    app: Name
+    title: Text
+    """What the page's title begins with."""
+    fields: Annotated[list[Text], Meta(min_length=1)]
+    """Labels of fields that can be seen."""
+    args: list[Text] = field(default_factory=list)
+    env: dict[Variable, str] = field(default_factory=dict)
+    choices: dict[Text, Text] = field(default_factory=dict)
+    """Something that a field offers once it is opened, by the field's label."""
+    within_seconds: Seconds = 300
+    """Until the server answers."""
+    load_seconds: Seconds = 60
+    """Until the fields are there."""
+
+
+class Export(Struct, frozen=True, forbid_unknown_fields=True):
+    """A smoke check that merges the adapter of a training and compares the model that is written."""
+
+    app: Name
+    args: Annotated[list[Text], Meta(min_length=1)]
+    of: Name
+    """The training whose adapter is merged; it runs first."""
+    writes: PackagePath
+    env: dict[Variable, str] = field(default_factory=dict)
+    within_seconds: Seconds = 300
+
+
+class Smoke(Struct, frozen=True, forbid_unknown_fields=True):
+    """What proves a framework on a machine, with its own commands; paths are those in a workspace of its own.
+
+    What is in `images/<framework>/smoke/` and `envkit/smoke/inside/` lies there in the folder `smoke`.
+    """
+
+    prepare: list[Annotated[list[Text], Meta(min_length=1)]] = field(default_factory=list)
+    """Programs that make models and data, run with the environment's Python: a file, and what it is told."""
+    trainings: dict[Name, Training] = field(default_factory=dict)
+    """By the name of the check, such as `sft-lora`, `dpo` or `deepspeed-zero2`."""
+    chat: Chat | None = None
+    page: Page | None = None
+    export: Export | None = None
+
+
 class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     """One `framework.yaml`: how a framework runs."""
 
@@ -410,3 +508,5 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     features: list[Name] = field(default_factory=list)
     """What it offers and not every GPU can do: names under `features` in envmatrix.yaml."""
     floors: Floors = field(default_factory=Floors)
+    smoke: Smoke = field(default_factory=Smoke)
+    """What `envkit smoke` runs, beside what it asks of every environment."""

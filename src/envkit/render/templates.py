@@ -37,6 +37,19 @@ def _jinja(home: Path) -> Environment:
     return jinja
 
 
+def render_page(name: str, **values: object) -> str:
+    """A page for a browser; what stands in the values is text, whatever it looks like."""
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=True,
+    )
+    return jinja.get_template(name).render(values)
+
+
 def _command_line(server: Mapping[str, Any]) -> str:
     """The app's command with the user's arguments, and after them where to listen: swift takes a file in first place."""
     before, after = (shlex.join(server[part]).replace("$", "$$") for part in ("argv", "options"))

@@ -1,0 +1,1 @@
+"""The jobs that prove an environment on this machine, and the report of them."""
