@@ -11,6 +11,7 @@ import click
 from envkit import __version__
 
 COMMANDS = {
+    "bootstrap": "Prepare a fresh server: Docker, GPUs in containers, limits, or what venvs need.",
     "build": "Build environments as container images, with BuildKit or podman.",
     "diagnose": "Find what broke in a log, and say what to do.",
     "doctor": "Find what is wrong with this machine, or with an environment.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "run": "Run an app of a framework: the main job.",
     "shell": "Open a shell inside the running instance NAME.",
     "stop": "Stop instances and remove them; the workspace stays.",
+    "up": "Prepare the machine where something is missing, then run an app.",
     "url": "Print the address of the instance NAME.",
     "verify": "Check made environments: installed, linked, importing, answering.",
 }
