@@ -16,7 +16,8 @@ def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, o
     result = dict(present)
     for key, value in wanted.items():
         there = result.get(key)
-        if key == "log-opts" and present.get("log-driver", "json-file") != wanted.get("log-driver"):
+        driver = wanted.get("log-driver")
+        if key == "log-opts" and present.get("log-driver", driver) != driver:
             continue  # another driver has other options, and refuses these
         if there is None:
             result[key] = value
