@@ -71,9 +71,11 @@ def _choose(answers: list[Measured], *, preferred: bool) -> str | None:
 
 def _registries(answers: list[Measured], *, preferred: bool) -> tuple[str, ...]:
     """Mirrors of Docker Hub that answer: where they were asked for, or where the hub itself does not do."""
-    alive = [each for each in answers if not each.problem]
-    chosen = _choose(answers, preferred=preferred)
-    if chosen in (None, _HUB):
+    first = _choose(answers, preferred=preferred)
+    if first in (None, _HUB):
         return ()
-    rest = sorted((each for each in alive if each.address not in (_HUB, chosen)), key=lambda each: each.seconds)
-    return (chosen, *(each.address for each in rest))[:_REGISTRIES] if chosen else ()
+    alive = sorted((each for each in answers if not each.problem), key=lambda each: each.seconds)
+    mirrors = [each.address for each in alive if each.address != _HUB]
+    if preferred:
+        mirrors.sort(key=lambda each: each != first)  # the rest keeps its order
+    return tuple(mirrors[:_REGISTRIES])

@@ -11,7 +11,7 @@ import click
 from envkit import __version__
 
 COMMANDS = {
-    "bootstrap": "Prepare a fresh server: Docker, GPUs in containers, limits, or what venvs need.",
+    "bootstrap": "Prepare a fresh server for containers, or for venvs.",
     "build": "Build environments as container images, with BuildKit or podman.",
     "diagnose": "Find what broke in a log, and say what to do.",
     "doctor": "Find what is wrong with this machine, or with an environment.",

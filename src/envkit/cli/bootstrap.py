@@ -67,7 +67,7 @@ def bootstrap_command(
     as_json: bool,
     overlay: Path | None,
 ) -> None:
-    """Prepare a fresh server: Docker, GPUs in containers, limits, or what venvs need.
+    """Prepare a fresh server for containers, or for venvs.
 
     Shows every step and asks before the first; what is done already is skipped, so it may be stopped anywhere and run
     again. Where Docker cannot run, it says why and prepares for venvs.
@@ -93,6 +93,8 @@ def bootstrap_command(
             click.echo(text, nl=False)
         return
     ended = prepare(planned, yes=yes)
+    if joined_group(ended):
+        say("log out and in again before you use Docker; `newgrp docker` does for this terminal")
     if as_json:
         print_json(_json(planned, ended or [], ""))
 
@@ -143,9 +145,12 @@ def prepare(planned: Outline, *, yes: bool, dry_run: bool = False) -> list[Ended
         return None
     ended = run_steps(planned, log, ConsoleProgress())
     say(f"ready; what was done is in {log}")
-    if any(each.step.id == "docker-group" and each.result == "done" for each in ended):
-        say("log out and in again before you use Docker; `newgrp docker` does for this terminal")
     return ended
+
+
+def joined_group(ended: list[Ended] | None) -> bool:
+    """Whether the user was not in the group `docker` before; this process got its groups at login."""
+    return any(each.step.id == "docker-group" and each.result == "done" for each in ended or ())
 
 
 def _show(step: Step, planned: Outline, *, done: bool) -> None:
