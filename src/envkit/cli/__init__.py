@@ -26,7 +26,7 @@ COMMANDS = {
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
     "prune": "Remove what envkit made and nothing uses any more.",
     "ps": "List instances, whatever backend runs them.",
-    "render": "Write Dockerfiles and compose files from the matrix and its locks.",
+    "render": "Write Dockerfiles and compose files from matrix and locks.",
     "run": "Run an app of a framework: the main job.",
     "shell": "Open a shell inside the running instance NAME.",
     "stop": "Stop instances and remove them; the workspace stays.",

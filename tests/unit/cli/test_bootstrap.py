@@ -232,7 +232,7 @@ def test_a_new_member_of_the_group_need_not_log_in_again(
 
 
 def test_an_unknown_app_is_told_before_anything_is_prepared(envkit: Envkit, ground: Ground) -> None:
-    result = envkit("up", "demo", "trian", "--yes")
+    result = envkit("up", "demo", "training", "--yes")
 
     assert (result.status, ground.ran) == (2, [])
-    assert result.err.startswith("error: unknown app of demo: trian")
+    assert result.err.startswith("error: unknown app of demo: training")

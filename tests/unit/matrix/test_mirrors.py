@@ -49,13 +49,13 @@ def test_a_file_of_one_s_own(tmp_path: Path) -> None:
 
 def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("about: ours\nindx: https://ours.example/simple\nhuggingface: here\n")
+    file.write_text("about: ours\nindexes: https://ours.example/simple\nhuggingface: here\n")
 
     with pytest.raises(MatrixError) as caught:
         read_mirror(file)
 
     assert caught.value.message == "the mirrors have 2 faults"
     assert caught.value.faults == (
-        f"{file}:2: indx: unknown key, did you mean `index`?",
+        f"{file}:2: indexes: unknown key, did you mean `index`?",
         f"{file}:3: huggingface: expected an address, such as `https://example.com/simple`, got 'here'",
     )
