@@ -223,6 +223,8 @@ def _values(facts: HostFacts, wishes: Wishes, sources: Sources, distribution: Di
     values |= {
         "codename": distribution.codename,
         "docker_url": f"{sources.docker}/{distribution.docker}",
+        "docker_key_url": f"{sources.docker}/{distribution.docker}/gpg",
+        "toolkit_key_url": f"{sources.toolkit}/gpgkey",
         "toolkit_url": sources.toolkit or "",
         "driver_url": f"{known.repositories['driver'].address}/{distribution.driver}/x86_64",
         "driver_branch": known.driver.branch,

@@ -29,6 +29,17 @@ def commands(step: Step, outline: Outline) -> str:
     return next(step.run[name] for name in (of.driver, of.family, "any") if name in step.run).strip()
 
 
+def plain_commands(step: Step, outline: Outline) -> str:
+    """The same for people to read: with the values of variables, but for those of several lines."""
+
+    def value(match: re.Match[str]) -> str:
+        found = outline.values.get(match[1] or match[2], "\n")
+        text = found if isinstance(found, str) else shlex.join(found)
+        return match[0] if "\n" in text else text
+
+    return re.sub(r'"\$(?:\{(\w+)\[@\]\}|(\w+))"', value, commands(step, outline))
+
+
 def check(lines: Iterable[str]) -> str:
     """One condition: all of these hold."""
     return " &&\n    ".join(f"{{ {each}; }}" if "||" in each else each for each in lines)

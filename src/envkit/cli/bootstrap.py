@@ -12,7 +12,7 @@ import click
 
 from envkit.bootstrap.choose import Outline, Wishes, find_distribution, outline
 from envkit.bootstrap.runner import Ended, pending, run_steps
-from envkit.bootstrap.script import commands, render_script
+from envkit.bootstrap.script import commands, plain_commands, render_script
 from envkit.bootstrap.sources import find_sources, named_sources
 from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say, style
 from envkit.cli.facts import facts_option, read_facts
@@ -158,7 +158,7 @@ def _show(step: Step, planned: Outline, *, done: bool) -> None:
         say(f"  {style('✓', fg='green')} {step.id}: {step.title}")
         return
     say(f"  {style('·', dim=True)} {style(step.id, bold=True)}: {step.title} ({step.reason})")
-    for line in commands(step, planned).splitlines():
+    for line in plain_commands(step, planned).splitlines():
         say(style(f"        {line}", dim=True))
 
 

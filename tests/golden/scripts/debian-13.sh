@@ -11,8 +11,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 docker_fingerprint=9DC858229FC7DD38854AE2D88D81803C0EBFCD88
 toolkit_fingerprint=C95B321B61E88C1809C4F759DDCAE044F796ECB0
 driver_fingerprint=EB693B3035CD5710E231E123A4B469963BF863CC
-docker_url=https://near.example/docker-ce/linux/debian
-toolkit_url=https://near.example/toolkit
+docker_key_url=https://near.example/docker-ce/linux/debian/gpg
+toolkit_key_url=https://near.example/toolkit/gpgkey
 driver_url=https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64
 driver_package=cuda-drivers
 daemon_wanted='{"log-driver": "json-file", "log-opts": {"max-size": "50m", "max-file": "3"}, "features": {"cdi": true}, "registry-mirrors": ["https://hub.example"], "data-root": "/data/docker"}'
@@ -260,7 +260,7 @@ then
     echo '= docker-repository: done already'
 else
     echo '> docker-repository: Docker'"'"'s own packages'
-    fetch_key "$docker_url/gpg" "$docker_fingerprint" "$docker_key"
+    fetch_key "$docker_key_url" "$docker_fingerprint" "$docker_key"
     put "$docker_file" <<<"$docker_source"
     if ! {
         { holds "$docker_file" "$docker_source" || offered docker-ce; }
@@ -278,7 +278,7 @@ then
     echo '= toolkit-repository: done already'
 else
     echo '> toolkit-repository: NVIDIA'"'"'s packages for containers'
-    fetch_key "$toolkit_url/gpgkey" "$toolkit_fingerprint" "$toolkit_key"
+    fetch_key "$toolkit_key_url" "$toolkit_fingerprint" "$toolkit_key"
     put "$toolkit_file" <<<"$toolkit_source"
     if ! {
         { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }

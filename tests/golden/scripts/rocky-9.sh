@@ -11,8 +11,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 docker_fingerprint=060A61C51B558A7F742B77AAC52FEB6B621E9F35
 toolkit_fingerprint=C95B321B61E88C1809C4F759DDCAE044F796ECB0
 driver_fingerprint=610C7B14E068A878070DA4E99CD0A493D42D0685
-docker_url=https://download.docker.com/linux/rhel
-toolkit_url=https://nvidia.github.io/libnvidia-container
+docker_key_url=https://download.docker.com/linux/rhel/gpg
+toolkit_key_url=https://nvidia.github.io/libnvidia-container/gpgkey
 driver_url=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64
 driver_package=nvidia-open
 driver_stream=580-open
@@ -240,7 +240,7 @@ then
     echo '= docker-repository: done already'
 else
     echo '> docker-repository: Docker'"'"'s own packages'
-    fetch_key "$docker_url/gpg" "$docker_fingerprint" "$docker_key"
+    fetch_key "$docker_key_url" "$docker_fingerprint" "$docker_key"
     put "$docker_file" <<<"$docker_source"
     if ! {
         { holds "$docker_file" "$docker_source" || offered docker-ce; }
@@ -258,7 +258,7 @@ then
     echo '= toolkit-repository: done already'
 else
     echo '> toolkit-repository: NVIDIA'"'"'s packages for containers'
-    fetch_key "$toolkit_url/gpgkey" "$toolkit_fingerprint" "$toolkit_key"
+    fetch_key "$toolkit_key_url" "$toolkit_fingerprint" "$toolkit_key"
     put "$toolkit_file" <<<"$toolkit_source"
     if ! {
         { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }

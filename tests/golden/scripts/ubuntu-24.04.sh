@@ -10,8 +10,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 docker_fingerprint=9DC858229FC7DD38854AE2D88D81803C0EBFCD88
 toolkit_fingerprint=C95B321B61E88C1809C4F759DDCAE044F796ECB0
-docker_url=https://download.docker.com/linux/ubuntu
-toolkit_url=https://nvidia.github.io/libnvidia-container
+docker_key_url=https://download.docker.com/linux/ubuntu/gpg
+toolkit_key_url=https://nvidia.github.io/libnvidia-container/gpgkey
 driver_package=nvidia-driver-580-server-open
 daemon_wanted='{"log-driver": "json-file", "log-opts": {"max-size": "50m", "max-file": "3"}, "features": {"cdi": true}, "data-root": "/data/docker"}'
 daemon_program='"""Merges settings into the daemon.json of Docker; a program of its own, for the python3 that a machine has."""
@@ -248,7 +248,7 @@ then
     echo '= docker-repository: done already'
 else
     echo '> docker-repository: Docker'"'"'s own packages'
-    fetch_key "$docker_url/gpg" "$docker_fingerprint" "$docker_key"
+    fetch_key "$docker_key_url" "$docker_fingerprint" "$docker_key"
     put "$docker_file" <<<"$docker_source"
     if ! {
         { holds "$docker_file" "$docker_source" || offered docker-ce; }
@@ -266,7 +266,7 @@ then
     echo '= toolkit-repository: done already'
 else
     echo '> toolkit-repository: NVIDIA'"'"'s packages for containers'
-    fetch_key "$toolkit_url/gpgkey" "$toolkit_fingerprint" "$toolkit_key"
+    fetch_key "$toolkit_key_url" "$toolkit_fingerprint" "$toolkit_key"
     put "$toolkit_file" <<<"$toolkit_source"
     if ! {
         { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }

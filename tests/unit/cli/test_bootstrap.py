@@ -78,7 +78,10 @@ def test_every_step_is_shown_before_it_is_asked_for(
 
     assert (result.status, ground.ran) == (0, [])
     assert result.err.startswith("Debian 12, docker: this machine can run containers\n  · prerequisites: ")
-    assert '        fetch_key "$docker_url/gpg" "$docker_fingerprint" "$docker_key"\n' in result.err
+    assert (
+        "        fetch_key https://download.docker.com/linux/debian/gpg 9DC858229FC7DD38854AE2D88D81803C0EBFCD88 /etc/apt/keyrings/docker.asc\n"
+        '        put /etc/apt/sources.list.d/docker.sources <<<"$docker_source"\n'
+    ) in result.err
     assert result.err.endswith("nothing was run; `--script FILE` writes the steps as a script\n")
 
 
