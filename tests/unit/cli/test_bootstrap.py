@@ -138,7 +138,7 @@ def test_a_named_mirror_reaches_the_script(envkit: Envkit, ground: Ground, tmp_p
     mine = tmp_path / "mine.yaml"
     mine.write_text("about: ours\ndocker_packages: https://ours.example/docker-ce\n")
 
-    assert "docker_url=https://ours.example/docker-ce/linux/debian\n" in envkit(
+    assert "docker_key_url=https://ours.example/docker-ce/linux/debian/gpg\n" in envkit(
         "bootstrap", "--dry-run", "--mirror", str(mine)
     ).out  # fmt: skip
 
