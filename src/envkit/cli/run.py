@@ -21,6 +21,7 @@ from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.plan import device_option, environment_option, gpus_option, plan_json, with_gpus
 from envkit.diagnose.keep import Kept
 from envkit.errors import UsageError
+from envkit.host.facts import HostFacts
 from envkit.host.index import split_proxies
 from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
@@ -99,7 +100,8 @@ def run_command(
     """
     matrix = load_matrix(overlay)
     named(app, matrix.framework(framework).apps, f"app of {framework}")
-    facts, device = with_gpus(probe_host(), gpus, device)
+    seen = click.get_current_context().find_object(HostFacts)  # by `envkit up`
+    facts, device = with_gpus(seen or probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment, app=app)
     spec = plan.environment.app(app)
     known = backends()

@@ -33,9 +33,11 @@ def up_command(context: click.Context, /, *, driver: bool, yes: bool, **options:
     matrix = load_matrix(options["overlay"])
     named(options["app"], matrix.framework(options["framework"]).apps, f"app of {options['framework']}")
     backend, facts = options["backend"], probe_host(_LOOK)
+    if is_ready(facts, backend):
+        context.obj = facts
+        return int(context.invoke(run_command, **options) or 0)
+    facts = probe_host(EVERYTHING)
     if not is_ready(facts, backend):
-        facts = probe_host(EVERYTHING)
-    if not is_ready(facts, backend) and backend != "podman":
         wishes = Wishes(backend=backend, driver=driver, user=user_name())
         planned = find_outline(matrix, facts, wishes, options["mirror"], other=False)
         ended = prepare(planned, yes=yes, dry_run=options["dry_run"])
