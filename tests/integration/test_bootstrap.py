@@ -22,6 +22,7 @@ import pytest
 from tests.integration.command import docker
 from tests.integration.conftest import skip
 from tests.integration.test_launcher import clone
+from tests.unit.bootstrap.test_runner import check_each_was_done_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,10 +206,7 @@ def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(copy: Callable[[]
     killed.envkit("bootstrap", "--yes")
 
     assert killed.state() == whole
-    for step in STEPS:
-        words = [each.split()[0] for each in killed.events() if each.split()[1] == step]
-        assert words[-1] in ("end", "skip"), words
-        assert {*words[words.index("end") + 1 :]} <= {"skip"} if "end" in words else "begin" in words, words
+    check_each_was_done_once(killed.events(), STEPS)
     begun, ended = (sum(each.startswith(word) for each in killed.events()) for word in ("begin", "end"))
     assert begun > ended  # some were killed inside a step
     assert "nothing is left to do\n" in killed.envkit("bootstrap")

@@ -120,8 +120,8 @@ def find_outline(matrix: Matrix, facts: HostFacts, wishes: Wishes, mirror: str |
     others = () if mirror == "none" else matrix.file.mirrors.values()
     sources, answers = find_sources(distribution, asked, others)
     for measured in answers.values():
-        for each in measured:
-            if each.problem and each.address:
+        for each in measured if asked or None in (sources.docker, sources.toolkit) else ():
+            if each.problem:
                 say(f"{style('not used:', dim=True)} {each.address}: {each.problem}")
     return outline(facts, wishes, sources)
 
