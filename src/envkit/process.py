@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import signal
 import subprocess
@@ -119,6 +120,13 @@ def finish(
                 _end(_family(child.pid))
     status = child.returncode
     return Completed(status if status >= 0 else 128 - status, redact(stdout), redact(stderr))
+
+
+def as_root(argv: Sequence[str], *, keep: Sequence[str] = ()) -> list[str]:
+    """The command as root runs it: with `sudo` before it for anybody else, who takes the variables `keep` along."""
+    if os.geteuid() == 0:
+        return list(argv)
+    return ["sudo", *([f"--preserve-env={','.join(keep)}"] if keep else []), *argv]
 
 
 def uninterrupted(call: Callable[[], _Result]) -> _Result:

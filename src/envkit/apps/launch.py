@@ -124,6 +124,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
     bind = EVERYWHERE if backend.isolated else address
     env = {
         **framework.env,
+        **_modelscope(recipe),
         **{name: os.environ[name] for name in framework.pass_env if name in os.environ},
         **(split_proxies()[0] if backend.isolated else {}),
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
@@ -162,6 +163,12 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         terminal=app.kind == "terminal",
         named=request.name is not None,
     )
+
+
+def _modelscope(recipe: Recipe) -> Mapping[str, str]:
+    """What makes the framework take models from ModelScope, where the mirrors say so and its library is there."""
+    wanted = recipe.mirror is not None and recipe.mirror.modelscope and "modelscope" in recipe.lock.packages
+    return recipe.environment.framework.modelscope if wanted else {}
 
 
 def _exposure_key(request: Request, app: App) -> dict[str, str]:

@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 from envkit import process
-from envkit.host.index import ca_bundle, is_loopback, package_index, split_proxies
+from envkit.host.index import ca_bundle, is_loopback, package_index, serving, split_proxies
 from envkit.render.templates import build_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from envkit.backends.base import Recipe
+    from envkit.matrix.schema import Mirror
 
 RECIPE_LABEL = "io.envkit.recipe"
 BASE_LABEL = "io.envkit.base"
@@ -70,13 +71,14 @@ def build_options(recipe: Recipe, folder: Path) -> list[str]:
     ]
 
 
-def build_hint(details: str, program: str) -> str:
+def build_hint(details: str, program: str, mirror: Mirror | None = None) -> str:
     """The next thing to do, from what the failing step said; `program` is the engine's command line."""
     if "no space left on device" in details.lower():
         prune = "image prune" if program == "podman" else "builder prune"
         return f"make room where the engine keeps its data: `{program} system df` shows what is there, `{program} {prune}` frees caches"
     if "hash mismatch" in details.lower():
-        return "what the package index serves is not what was locked; nothing was installed from it: choose another index with `--mirror`"
+        index = (mirror.index if mirror else None) or package_index()
+        return f"what {serving(index)} serves is not what was locked; nothing was installed from it: choose another index with `--mirror`"
     if re.search(
         r"failed to (resolve|do request|authorize)|creating build container|failed to solve.*(pull|source metadata)",
         details,

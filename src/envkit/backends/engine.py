@@ -136,7 +136,7 @@ class ContainerBackend(ABC):
             if failure := self._build(build_options(recipe, Path(folder)), progress):
                 step, details = failure
                 where = f" at step {step}" if step else ""
-                hint = build_hint(details, self.program)
+                hint = build_hint(details, self.program, recipe.mirror)
                 raise BuildError(
                     f"building {recipe.environment.image} failed{where}",
                     details=details,

@@ -26,7 +26,7 @@ from envkit.errors import BackendError, BuildError
 from envkit.host.files import is_folder
 from envkit.host.folders import ABANDONED, discard
 from envkit.host.home import envkit_home
-from envkit.host.index import uv_command, uv_environ
+from envkit.host.index import serving, uv_command, uv_environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -451,7 +451,7 @@ def _install(recipe: Recipe, venv: Path, progress: Progress) -> None:
         raise BuildError(
             f"installing {recipe.environment.name} failed; nothing was left behind",
             details=words,
-            hint=_install_hint(words),
+            hint=_install_hint(words, environ.get("UV_DEFAULT_INDEX")),
             log=words.encode() if _install_hint(words) == _AGAIN else b"",
         )
     _link(recipe.environment, venv)
@@ -471,9 +471,9 @@ def _is_full(words: str) -> bool:
 _AGAIN = "run the same command again: finished downloads are kept; `--mirror cn` chooses mirrors in mainland China"
 
 
-def _install_hint(words: str) -> str:
+def _install_hint(words: str, index: str | None = None) -> str:
     if "hash mismatch" in words.lower():
-        return "what the package index serves is not what was locked: choose another index with `--mirror`"
+        return f"what {serving(index)} serves is not what was locked: choose another index with `--mirror`"
     if _is_full(words):
         return "make room (`envkit prune` shows what nothing uses), or set ENVKIT_HOME to a folder on a larger disk"
     return _AGAIN

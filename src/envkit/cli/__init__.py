@@ -11,6 +11,7 @@ import click
 from envkit import __version__
 
 COMMANDS = {
+    "bootstrap": "Prepare a fresh server for containers, or for venvs.",
     "build": "Build environments as container images, with BuildKit or podman.",
     "diagnose": "Find what broke in a log, and say what to do.",
     "doctor": "Find what is wrong with this machine, or with an environment.",
@@ -25,11 +26,12 @@ COMMANDS = {
     "plan": "Show which environment of FRAMEWORK fits this machine, and why.",
     "prune": "Remove what envkit made and nothing uses any more.",
     "ps": "List instances, whatever backend runs them.",
-    "render": "Write Dockerfiles and compose files from the matrix and its locks.",
+    "render": "Write Dockerfiles and compose files from matrix and locks.",
     "run": "Run an app of a framework: the main job.",
     "shell": "Open a shell inside the running instance NAME.",
     "smoke": "Train, export, chat and look at the web page on this machine.",
     "stop": "Stop instances and remove them; the workspace stays.",
+    "up": "Prepare the machine where something is missing, then run an app.",
     "url": "Print the address of the instance NAME.",
     "verify": "Check made environments: installed, linked, importing, answering.",
 }

@@ -10,6 +10,7 @@ import click
 from envkit.backends.base import Recipe
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
 from envkit.cli.instances import backends
+from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
 from envkit.matrix.load import load_matrix
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 base_image_option = click.option(
     "--base-image", metavar="IMAGE", help="Start from IMAGE instead of the matrix's base image."
-)
-mirror_option = click.option(
-    "--mirror",
-    metavar="NAME",
-    help="Use a set of mirrors (see envmatrix.yaml); none of it stays in images or locks.",
 )
 
 
@@ -57,7 +53,7 @@ def build_command(
     """Build environments as container images, with BuildKit or podman."""
     matrix = load_matrix(overlay)
     chosen = [matrix.environment(name) for name in environments]
-    mirrors = matrix.mirror(mirror) if mirror else None
+    mirrors = chosen_mirror(matrix, mirror)
     recipes = [Recipe(each, read_lock(each), mirrors, base_image) for each in chosen]
     engine, progress, report = _engine(backend), ConsoleProgress(), []
     facts = probe_host()

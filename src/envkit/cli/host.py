@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from envkit.cli.console import json_option, print_json
+from envkit.cli.console import json_option, matrix_option, print_json
+from envkit.cli.mirror import best_mirror, chosen_mirror, measure_all, mirror_option, told
 from envkit.host.home import providers
 from envkit.host.probes import EVERYTHING, probe_host
+from envkit.matrix.load import load_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envkit.host.facts import Engine, Gpu, HostFacts, MigDevice, System
+    from envkit.host.probes.mirrors import Measured
 
 _UNKNOWN = "not known"
 _PURPOSES = {
@@ -28,20 +32,38 @@ _PURPOSES = {
 
 
 @click.command("host")
+@mirror_option
 @json_option
-def host_command(as_json: bool) -> None:
+@matrix_option
+def host_command(mirror: str | None, as_json: bool, overlay: Path | None) -> None:
     """Show the facts of this machine that plans are made from.
 
-    With --json, another machine's `envkit plan FRAMEWORK --facts FILE` takes them.
+    With --json, another machine's `envkit plan FRAMEWORK --facts FILE` takes them. With --mirror, shows what would be
+    downloaded from where; `auto` asks every address that is known.
     """
+    lines: list[tuple[str, str]] = []
+    extra: dict[str, object] = {}
+    if mirror:
+        matrix = load_matrix(overlay)
+        measured = measure_all(matrix) if mirror == "auto" else {}
+        chosen = best_mirror(measured, matrix) if mirror == "auto" else chosen_mirror(matrix, mirror)
+        lines = [("mirror", f"{mirror}: {told(chosen)}"), *_measured_lines(measured)]
+        extra = {"mirror": msgspec.to_builtins(chosen), "measured": msgspec.to_builtins(measured)}
     facts = probe_host(EVERYTHING)
     if as_json:
-        print_json(msgspec.to_builtins(facts))
+        print_json({**msgspec.to_builtins(facts), **extra})
         return
     last = ""
-    for label, text in _lines(facts):
+    for label, text in [*_lines(facts), *lines]:
         click.echo(f"{label if label != last else '':<10}{text}")
         last = label
+
+
+def _measured_lines(measured: dict[str, list[Measured]]) -> Iterator[tuple[str, str]]:
+    for kind, each in measured.items():
+        for one in each:
+            where = one.address or "the usual one"
+            yield "asked", f"{kind.replace('_', ' ')} {where}: {one.problem or f'{one.seconds:.1f} s'}"
 
 
 def _lines(facts: HostFacts) -> Iterator[tuple[str, str]]:

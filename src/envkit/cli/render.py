@@ -19,7 +19,7 @@ from envkit.share import write_file
 @json_option
 @matrix_option
 def render_command(check: bool, dry_run: bool, as_json: bool, overlay: Path | None) -> None:
-    """Write Dockerfiles and compose files from the matrix and its locks.
+    """Write Dockerfiles and compose files from matrix and locks.
 
     The same inputs give the same bytes: no clock, no host name.
     """

@@ -13,13 +13,15 @@ from envkit.apps.launch import LOOPBACK, Request, choose_backend, plan_launch
 from envkit.apps.run import run_attached, run_detached
 from envkit.apps.workspace import open_workspace
 from envkit.backends.base import Recipe
-from envkit.cli.build import base_image_option, mirror_option
+from envkit.cli.build import base_image_option
 from envkit.cli.cause import say_cause
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
 from envkit.cli.instances import backends
+from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.plan import device_option, environment_option, gpus_option, plan_json, with_gpus
 from envkit.diagnose.keep import Kept
 from envkit.errors import UsageError
+from envkit.host.facts import HostFacts
 from envkit.host.index import split_proxies
 from envkit.host.probes import probe_host
 from envkit.lock.lockfile import read_lock
@@ -98,14 +100,13 @@ def run_command(
     """
     matrix = load_matrix(overlay)
     named(app, matrix.framework(framework).apps, f"app of {framework}")
-    facts, device = with_gpus(probe_host(), gpus, device)
+    seen = click.get_current_context().find_object(HostFacts)  # by `envkit up`
+    facts, device = with_gpus(seen or probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment, app=app)
     spec = plan.environment.app(app)
     known = backends()
     chosen, why = choose_backend(backend, known, gpu=plan.device == "gpu")
-    recipe = Recipe(
-        plan.environment, read_lock(plan.environment), matrix.mirror(mirror) if mirror else None, base_image
-    )
+    recipe = Recipe(plan.environment, read_lock(plan.environment), chosen_mirror(matrix, mirror), base_image)
     request = Request(
         app=app,
         args=args,

@@ -13,9 +13,10 @@ import msgspec
 
 from envkit.apps.launch import choose_backend
 from envkit.backends.base import Recipe
-from envkit.cli.build import base_image_option, mirror_option
+from envkit.cli.build import base_image_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, print_table, say, style
 from envkit.cli.instances import backends
+from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.plan import device_option, gpus_option, with_gpus
 from envkit.errors import UsageError
 from envkit.evidence import record
@@ -102,8 +103,7 @@ def smoke_command(
     plan = _plan(matrix, name, facts, device)
     known = backends()
     engine, why = choose_backend(backend, known, gpu=plan.device == "gpu")
-    mirrors = matrix.mirror(mirror) if mirror else None
-    recipe = Recipe(plan.environment, read_lock(plan.environment), mirrors, base_image)
+    recipe = Recipe(plan.environment, read_lock(plan.environment), chosen_mirror(matrix, mirror), base_image)
     offered = dict.fromkeys(checks_of(recipe))
     asked = [each for text in only for each in text.split(",")]
     for each in asked:

@@ -12,9 +12,10 @@ import msgspec
 from envkit.apps.launch import choose_backend
 from envkit.apps.verify import Report, evidence_of, verify
 from envkit.backends.base import Recipe
-from envkit.cli.build import base_image_option, mirror_option
+from envkit.cli.build import base_image_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, print_table, say, style
 from envkit.cli.instances import backends
+from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.plan import gpus_option, with_gpus
 from envkit.errors import NoPlanError
 from envkit.evidence import record
@@ -75,7 +76,7 @@ def verify_command(
     pass, or could not be made.
     """
     matrix = load_matrix(overlay)
-    mirrors = matrix.mirror(mirror) if mirror else None
+    mirrors = chosen_mirror(matrix, mirror)
     chosen = [matrix.environment(name) for name in environments]
     recipes = [Recipe(each, read_lock(each), mirrors, base_image) for each in chosen]
     facts, device = with_gpus(probe_host(), gpus, device)

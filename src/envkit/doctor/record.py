@@ -38,7 +38,7 @@ _KERNEL = re.compile(
 """The release of a distribution's kernel; a suffix of one's own tells who built it."""
 _PLAIN = {"architecture", "buildx", "cdi_devices", "cgroup_driver", "cgroup_version", "compute_capability", "container",
           "cuda_driver", "devices", "driver", "fabric", "fabric_manager", "glibc", "hardware", "libraries", "modules", "name",
-          "nodes", "nvml", "os", "os_name", "os_version", "provider", "purpose", "runtimes", "state", "storage_driver",
+          "nodes", "nvml", "os", "pci_devices", "os_name", "os_version", "provider", "purpose", "runtimes", "state", "storage_driver",
           "uuid", "version"}  # fmt: skip
 """Fields with technical words and numbers, where a name or an address of the owner's has no place, and its look-alike
 (a user `nvidia`, a version of four numbers) must stay."""

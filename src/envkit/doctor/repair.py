@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,9 +37,8 @@ class Done:
 
 def repairs(findings: Iterable[Finding]) -> list[Repair]:
     """The commands that mend these findings, each once, with `sudo` before them for anybody but root."""
-    sudo = ("sudo",) if os.geteuid() else ()
     commands = {argv: finding.id for finding in findings for argv in finding.repair}
-    return [Repair(finding, (*sudo, *argv)) for argv, finding in commands.items()]
+    return [Repair(finding, tuple(process.as_root(argv))) for argv, finding in commands.items()]
 
 
 def run_repairs(planned: Iterable[Repair], on_start: Callable[[Repair], None]) -> list[Done]:

@@ -222,6 +222,8 @@ class HostFacts(Struct, frozen=True):
     """What NVML answered: `ok`, or its error, such as `DRIVER_NOT_LOADED`."""
     hardware: tuple[str, ...] | None = None
     """PCI addresses of NVIDIA GPUs, driver or not; `wsl` where Windows lends one."""
+    pci_devices: tuple[str, ...] | None = None
+    """What kind of GPU sits at each of these addresses: PCI device numbers, such as `2684`."""
     nvswitches: int | None = None
     fabric_manager: Literal["running", "installed", "missing"] | None = None
     kernel_driver: KernelDriver | None = None

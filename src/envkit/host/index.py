@@ -10,6 +10,7 @@ from pathlib import Path
 from envkit.errors import BackendError
 from envkit.host.files import is_file
 from envkit.host.home import envkit_home
+from envkit.process import redact
 
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu
@@ -50,6 +51,11 @@ def package_index() -> str | None:
             f"pip's configuration cannot be read: {error}", hint="`pip config debug` shows where it is"
         ) from error
     return config.get("global", "index-url", fallback=None)
+
+
+def serving(index: str | None) -> str:
+    """What to call the index of an install: its address, without a password."""
+    return redact(index) if index else "the package index"
 
 
 def ca_bundle() -> Path | None:

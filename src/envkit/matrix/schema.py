@@ -253,6 +253,12 @@ class Mirror(Struct, frozen=True, forbid_unknown_fields=True):
     """A registry that serves Docker Hub's images; stands in front of `/library/…`."""
     huggingface: Url | None = None
     """Becomes HF_ENDPOINT."""
+    modelscope: bool = False
+    """Whether frameworks that can take models from ModelScope are told to."""
+    docker_packages: Url | None = None
+    """Stands in place of Docker's own package repository."""
+    toolkit_packages: Url | None = None
+    """Stands in place of NVIDIA's repository of the Container Toolkit."""
 
 
 class MatrixFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -501,6 +507,8 @@ class Framework(Struct, frozen=True, forbid_unknown_fields=True):
     """Set for every app."""
     pass_env: list[Variable] = field(default_factory=list)
     """Taken over from the host where set."""
+    modelscope: dict[Variable, Text] = field(default_factory=dict)
+    """What makes it take models from ModelScope; absent: it cannot, or does so by itself."""
     secrets: list[Variable] = field(default_factory=list)
     """Taken over like `pass_env`, and never shown or stored."""
     system_packages: list[DebianPackage] = field(default_factory=list)

@@ -50,6 +50,11 @@ def render_page(name: str, **values: object) -> str:
     return jinja.get_template(name).render(values)
 
 
+def render_text(template: Path, values: Mapping[str, Any]) -> str:
+    """The text of a template that belongs to no framework."""
+    return _jinja(template.parent).from_string(template.read_text(encoding="utf-8")).render(values)
+
+
 def _command_line(server: Mapping[str, Any]) -> str:
     """The app's command with the user's arguments, and after them where to listen: swift takes a file in first place."""
     before, after = (shlex.join(server[part]).replace("$", "$$") for part in ("argv", "options"))

@@ -6,12 +6,14 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from envkit.apps.launch import choose_backend
 from envkit.backends.base import Mount, Recipe
 from envkit.errors import BackendError, UsageError
 from envkit.host.facts import Gpu
+from envkit.matrix.schema import Mirror
 from tests.fakes import FakeBackend, demo_lock, with_toolkit
 
 if TYPE_CHECKING:
@@ -128,6 +130,40 @@ def test_a_mirror_s_hub_is_used(plan: Plan, recipe: Recipe, matrix: Matrix) -> N
     launch = plan("train", FakeBackend(), recipe=replace(recipe, mirror=matrix.mirror("near")))
 
     assert launch.env["HF_ENDPOINT"] == "https://hf.example"
+
+
+@pytest.mark.parametrize(
+    ("switch", "packages", "host", "expected"),
+    [
+        (True, {"modelscope": "1.40.2"}, None, "1"),
+        (True, {}, None, None),  # its library is not there, and frameworks die of that
+        (False, {"modelscope": "1.40.2"}, None, None),
+        (True, {"modelscope": "1.40.2"}, "0", "0"),  # who set it on the machine means it
+    ],
+)
+def test_models_come_from_modelscope_where_the_mirrors_say_so(
+    plan: Plan,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    switch: bool,
+    packages: dict[str, str],
+    host: str | None,
+    expected: str | None,
+) -> None:
+    if host:
+        monkeypatch.setenv("DEMO_MODELSCOPE", host)
+    framework = msgspec.structs.replace(
+        recipe.environment.framework, modelscope={"DEMO_MODELSCOPE": "1"}, pass_env=["DEMO_MODELSCOPE"]
+    )
+    lock = replace(recipe.lock, body="".join(f"{name}=={version}\n" for name, version in packages.items()))
+    recipe = replace(
+        recipe,
+        environment=replace(recipe.environment, framework=framework),
+        lock=lock,
+        mirror=Mirror(about="invented", modelscope=switch),
+    )
+
+    assert plan("train", FakeBackend(), recipe=recipe).env.get("DEMO_MODELSCOPE") == expected
 
 
 @pytest.mark.parametrize(("backend", "passed"), [("docker", {"http_proxy": "http://proxy.example:8080"}), ("venv", {})])

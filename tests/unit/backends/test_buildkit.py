@@ -142,6 +142,16 @@ def test_what_to_do_about_a_failed_build(words: str, hint: str) -> None:
     assert build_hint(words, "docker") == hint
 
 
+def test_who_served_another_file_is_named(matrix: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://me:hush@mine.example/simple")
+    words = "error: Hash mismatch for `six==1.17.0`"
+
+    assert "what https://***@mine.example/simple serves is not what was locked" in build_hint(words, "docker")
+    assert "what https://index.example/simple serves is not what was locked" in build_hint(
+        words, "docker", matrix.mirror("near")
+    )
+
+
 def test_what_to_do_about_a_base_image_that_cannot_be_pulled() -> None:
     log = BuildLog(Silent())
     for line in (Path(__file__).parent / "no-base-image.txt").read_text().splitlines():

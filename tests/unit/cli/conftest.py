@@ -55,7 +55,20 @@ Envkit = Callable[..., Result]
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without a GPU, where Docker and venvs work; a test may change it before it calls."""
     machine = Machine()
-    for module in ("build", "diagnose", "doctor", "estimate", "host", "list", "plan", "run", "smoke", "verify"):
+    for module in (
+        "bootstrap",
+        "build",
+        "diagnose",
+        "doctor",
+        "estimate",
+        "host",
+        "list",
+        "plan",
+        "run",
+        "smoke",
+        "up",
+        "verify",
+    ):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
     monkeypatch.setattr("envkit.cli.doctor.probe_network", lambda _: machine.network)
     for module in ("build", "instances", "plan", "run", "smoke", "verify"):

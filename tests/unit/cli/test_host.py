@@ -21,6 +21,7 @@ from envkit.host.facts import (
     System,
     Toolkit,
 )
+from envkit.host.probes.mirrors import Measured
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Envkit, Machine
@@ -203,3 +204,43 @@ def test_engines_of_another_kind(envkit: Envkit, machine: Machine) -> None:
         "CPUs not known, memory not known\n"
         "container lxc\n"
     )
+
+
+def test_which_mirrors_would_be_used(envkit: Envkit, machine: Machine) -> None:
+    assert envkit("host", "--mirror", "near").out.splitlines()[-1] == (
+        "mirror    near: index https://index.example/simple, apt http://apt.example/debian, docker hub hub.example,"
+        " huggingface https://hf.example"
+    )
+    assert envkit("host", "--mirror", "near", "--json").data["mirror"]["docker_hub"] == "hub.example"
+
+
+def test_mirrors_by_measurement_are_shown_with_what_became_of_each(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = ("https://registry-1.docker.io", "https://huggingface.co")
+    monkeypatch.setattr(
+        "envkit.host.probes.mirrors.measure",
+        lambda pairs: [Measured(each, 0.5, "no answer" if each in dead else "") for each, _ in pairs],
+    )
+
+    assert envkit("host", "--mirror", "auto").out.splitlines()[-8:] == [
+        "mirror    auto: docker hub hub.example, huggingface https://hf.example",
+        "asked     index the usual one: 0.5 s",
+        "          index https://index.example/simple: 0.5 s",
+        "          docker hub registry-1.docker.io: no answer",
+        "          docker hub hub.example: 0.5 s",
+        "          huggingface https://huggingface.co: no answer",
+        "          huggingface https://hf.example: 0.5 s",
+        "          modelscope https://modelscope.cn: 0.5 s",
+    ]
+
+
+def test_a_variable_sets_the_mirrors_for_good(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVKIT_MIRROR", "near")
+    envkit("build", "demo-cu130")
+
+    assert machine.docker.made[0].mirror is not None
+    assert envkit("host").out.splitlines()[-1].startswith("mirror    near: ")
+    assert not any(line.startswith("mirror") for line in envkit("host", "--mirror", "none").out.splitlines()[:-1])

@@ -170,13 +170,17 @@ def _cuda(number: int) -> str:
 def probe_pci(root: Path = _ROOT) -> dict[str, Any]:
     """NVIDIA's GPUs and NVSwitches on the PCI bus, driver or not; WSL lends a GPU without a bus."""
     gpus, switches = (["wsl"] if is_there(root / "dev/dxg") and is_there(root / _WSL_LIBRARY) else []), 0
+    kinds = []
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         vendor, kind = read(device / "vendor") or "", read(device / "class") or ""
         if vendor.startswith(_NVIDIA):
-            gpus += [device.name] if kind.startswith(_GPU_CLASSES) else []
+            if kind.startswith(_GPU_CLASSES):
+                gpus.append(device.name)
+                kinds.append((read(device / "device") or "").strip().removeprefix("0x"))
             switches += kind.startswith(_SWITCH_CLASS)
     return {
         "hardware": tuple(gpus),
+        "pci_devices": tuple(filter(None, kinds)),
         "nvswitches": switches,
         "fabric_manager": _fabric_manager(root) if switches else None,
     }

@@ -175,9 +175,9 @@ def test_no_gpu_is_what_both_the_driver_and_the_bus_say(
 # The PCI bus ----------------------------------------------------------------------------------------------------------
 
 
-def pci(address: str, vendor: str, kind: str) -> dict[str, str | None]:
+def pci(address: str, vendor: str, kind: str, device: str = "0x2684") -> dict[str, str | None]:
     folder = f"sys/bus/pci/devices/{address}"
-    return {f"{folder}/vendor": f"{vendor}\n", f"{folder}/class": f"{kind}\n"}
+    return {f"{folder}/vendor": f"{vendor}\n", f"{folder}/class": f"{kind}\n", f"{folder}/device": f"{device}\n"}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,13 @@ def pci(address: str, vendor: str, kind: str) -> dict[str, str | None]:
 def test_the_bus_tells_whether_there_is_an_nvidia_gpu(
     tree: Tree, files: dict[str, str | None], hardware: tuple[str, ...]
 ) -> None:
-    assert probe_pci(tree(files)) == {"hardware": hardware, "nvswitches": 0, "fabric_manager": None}
+    devices = () if hardware == ("wsl",) else ("2684",) * len(hardware)
+    assert probe_pci(tree(files)) == {
+        "hardware": hardware,
+        "pci_devices": devices,
+        "nvswitches": 0,
+        "fabric_manager": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -222,7 +228,12 @@ def test_nvswitches_need_their_manager(
     monkeypatch.delenv("container", raising=False)
     switches = pci("0000:05:00.0", "0x10de", "0x068000") | pci("0000:06:00.0", "0x10de", "0x068000")
 
-    assert probe_pci(tree(files | switches)) == {"hardware": (), "nvswitches": 2, "fabric_manager": manager}
+    assert probe_pci(tree(files | switches)) == {
+        "hardware": (),
+        "pci_devices": (),
+        "nvswitches": 2,
+        "fabric_manager": manager,
+    }
 
 
 # The kernel -----------------------------------------------------------------------------------------------------------

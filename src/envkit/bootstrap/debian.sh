@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# What the steps call on Debian and Ubuntu; see functions.sh.
+
+# Runs $@, and waits while another package manager is at work.
+in_turn() {
+    local said status
+    while true; do
+        status=0
+        said=$(LC_ALL=C "$@" 2>&1) || status=$?
+        [[ $status -ne 0 && $said == *" lock"* && $SECONDS -lt 600 ]] || break
+        sleep 2
+    done
+    echo "$said"
+    return "$status"
+}
+
+# Installs packages and removes none; what an installation that was cut short has left is put in order first.
+install_packages() {
+    local lists=/run/envkit-package-lists options=(-q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0)
+    export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+    in_turn dpkg --configure -a
+    if [[ ! $lists -nt /etc/apt/sources.list.d || -z $(find "$lists" -mmin -60) ]]; then
+        if in_turn apt-get "${options[@]}" update; then
+            touch "$lists"
+        else
+            echo "warning: not all package lists could be read" >&2
+        fi
+    fi
+    apt-get "${options[@]}" install -y --no-install-recommends --no-remove --fix-broken "$@"
+}
+
+# Whether the package manager knows where to get the package $1.
+offered() {
+    [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]
+}

@@ -1,0 +1,67 @@
+# shellcheck shell=bash disable=SC2154  # variables are those of the steps
+# What the steps in steps.yaml call. A script has those that its steps use, and nothing is found by guessing: a function
+# begins with `name() {` and ends with the next `}` at the beginning of a line; the comment above it goes with it.
+
+# Leaves stdin in the file $1, whole or not at all.
+put() {
+    mkdir -p "$(dirname "$1")"
+    cat >"$1.envkit-new"
+    chmod 644 "$1.envkit-new"
+    mv -f "$1.envkit-new" "$1"
+}
+
+# Whether the file $1 says $2 and nothing else.
+holds() {
+    [[ -f $1 && $(<"$1") == "$2" ]]
+}
+
+# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2.
+fetch_key() {
+    mkdir -p "$(dirname "$3")"
+    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
+    if [[ $(gpg --batch --with-colons --show-keys "$3.envkit-new") != *":$2:"* ]]; then
+        rm -f "$3.envkit-new"
+        echo "error: the key at $1 does not have the fingerprint $2" >&2
+        return 1
+    fi
+    chmod 644 "$3.envkit-new"
+    mv -f "$3.envkit-new" "$3"
+}
+
+# Adds what is wanted to /etc/docker/daemon.json (`merge`), or tells whether it is there (`check`).
+daemon_json() {
+    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$daemon_wanted"
+}
+
+# Adds the runtime `nvidia` to a copy of /etc/docker/daemon.json, which takes its place when it is whole.
+configure_runtime() {
+    local new=/etc/docker/daemon.json.envkit-new
+    mkdir -p /etc/docker
+    rm -f "$new"
+    [[ ! -e /etc/docker/daemon.json ]] || cp -p /etc/docker/daemon.json "$new"
+    nvidia-ctk runtime configure --runtime=docker --config="$new"
+    mv -f "$new" "$(readlink -f /etc/docker/daemon.json)"
+}
+
+# Whether the engine answers, and has read the settings that are there now.
+docker_is_current() {
+    docker version >/dev/null 2>&1 && [[ ! /etc/docker/daemon.json -nt /run/docker.pid ]]
+}
+
+# Starts the engine, or starts it anew where its settings are newer than it is; with systemd or by hand.
+start_docker() {
+    local old
+    if [[ -d /run/systemd/system ]]; then
+        systemctl enable docker
+        systemctl restart docker
+    else
+        old=$(cat /run/docker.pid 2>/dev/null || true)
+        if [[ -n $old && $(readlink "/proc/$old/exe") == */dockerd* ]]; then
+            kill "$old"
+            timeout 30 tail --pid="$old" -f /dev/null
+        fi
+        rm -f /run/docker.pid
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+    fi
+    timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
+}

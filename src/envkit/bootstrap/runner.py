@@ -1,0 +1,123 @@
+"""Runs steps: what is done is skipped, what was begun is told, and what was stopped is begun again by the next call."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock, Timeout
+
+from envkit import process
+from envkit.bootstrap.script import check, commands, prelude
+from envkit.errors import BackendError, UsageError
+from envkit.host.index import PROXIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from envkit.backends.base import Progress
+    from envkit.bootstrap.choose import Outline
+    from envkit.bootstrap.knowledge import Step
+
+_LAST = 20
+"""Lines that are shown of a step that failed."""
+_LIMIT = 60.0
+"""Seconds for a check."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that is behind us."""
+
+    step: Step
+    result: Literal["done", "skipped"]
+    seconds: float
+
+
+def pending(outline: Outline) -> list[Step]:
+    """The steps that are not done, as far as this user can see."""
+    return [step for step in outline.steps if not _holds(step.done, outline, root=False)]
+
+
+def run_steps(outline: Outline, log: Path, progress: Progress) -> list[Ended]:
+    """What became of each step, after all of them hold.
+
+    Raises `BackendError` for the first that fails, and `UsageError` where another call is at work.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(log.with_suffix(".lock"), timeout=0), _Log.open(log) as written:
+            return [_run(step, outline, written, progress) for step in outline.steps]
+    except Timeout as error:
+        raise UsageError(
+            "another `envkit bootstrap` is at work", hint=f"wait for it; `tail -f {log}` follows it"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Log:
+    """Begin and end of every step with what it printed between, line by line."""
+
+    descriptor: int
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[_Log]:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            yield cls(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def event(self, text: str) -> None:
+        self._write(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+    def line(self, text: str) -> None:
+        self._write(f"    {text}\n")
+
+    def _write(self, text: str) -> None:
+        os.write(
+            self.descriptor, text.encode(errors="replace")
+        )  # in one piece, so that a killed run leaves whole lines
+
+
+def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
+    if _holds(step.done, outline):
+        log.event(f"skip {step.id}")
+        return Ended(step, "skipped", 0.0)
+    began = time.monotonic()
+    progress.step(f"{step.id}: {step.title}")
+    log.event(f"begin {step.id}")
+    last: deque[str] = deque(maxlen=_LAST)
+
+    def told(line: str) -> None:
+        last.append(line)
+        log.line(line)
+        progress.detail(line)
+
+    text = commands(step, outline)
+    status = process.stream(_bash(text, outline), told)
+    if status or not _holds(step.works, outline):
+        log.event(f"fail {step.id} {status}")
+        raise BackendError(f"{step.id} did not work", details="\n".join(last), hint=step.otherwise)
+    seconds = time.monotonic() - began
+    log.event(f"end {step.id} {seconds:.1f} s")
+    progress.done(step.id)
+    return Ended(step, "done", seconds)
+
+
+def _holds(lines: Sequence[str], outline: Outline, *, root: bool = True) -> bool:
+    condition = check(lines)
+    return process.run(_bash(condition, outline, root=root), timeout=_LIMIT).status == 0
+
+
+def _bash(text: str, outline: Outline, *, root: bool = True) -> list[str]:
+    argv = ["bash", "-c", f"{prelude(outline, [text])}\n{text}"]
+    proxies = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
+    return process.as_root(argv, keep=proxies) if root else argv

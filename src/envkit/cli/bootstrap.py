@@ -1,0 +1,185 @@
+"""`envkit bootstrap`: a fresh server made ready, step by step."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from envkit.bootstrap.choose import Outline, Wishes, find_distribution, outline
+from envkit.bootstrap.runner import Ended, pending, run_steps
+from envkit.bootstrap.script import commands, plain_commands, render_script
+from envkit.bootstrap.sources import find_sources, named_sources
+from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say, style
+from envkit.cli.facts import facts_option, read_facts
+from envkit.cli.mirror import chosen_mirror, mirror_option
+from envkit.errors import UsageError
+from envkit.host.home import envkit_home
+from envkit.host.probes import EVERYTHING, probe_host
+from envkit.matrix.load import load_matrix
+from envkit.share import write_file
+
+if TYPE_CHECKING:
+    from envkit.bootstrap.knowledge import Step
+    from envkit.host.facts import HostFacts
+    from envkit.matrix.load import Matrix
+
+driver_option = click.option("--driver", is_flag=True, help="Install the NVIDIA driver too, where there is none.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command("bootstrap")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "docker", "venv"]),
+    default="auto",
+    show_default=True,
+    help="What environments shall run on; `auto` takes Docker where it can run.",
+)
+@driver_option
+@click.option("--data-root", metavar="DIR", help="Where Docker shall keep its images, on a machine without any.")
+@mirror_option
+@facts_option
+@click.option("--dry-run", is_flag=True, help="Print the script and run nothing.")
+@click.option(
+    "--script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the script to FILE instead.",
+)
+@yes_option
+@json_option
+@matrix_option
+def bootstrap_command(
+    *,
+    backend: Literal["auto", "docker", "venv"],
+    driver: bool,
+    data_root: str | None,
+    mirror: str | None,
+    described: Path | None,
+    dry_run: bool,
+    script: Path | None,
+    yes: bool,
+    as_json: bool,
+    overlay: Path | None,
+) -> None:
+    """Prepare a fresh server for containers, or for venvs.
+
+    Shows every step and asks before the first; what is done already is skipped, so it may be stopped anywhere and run
+    again. Where Docker cannot run, it says why and prepares for venvs.
+    """
+    if described and not (dry_run or script):
+        raise UsageError("--facts is about another machine", hint="add --dry-run, or --script FILE")
+    if data_root and not data_root.startswith("/"):
+        raise UsageError(f"not a folder from the root on: {data_root}", hint="write it as /DIR/docker")
+    if as_json and not (yes or dry_run or script):
+        raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
+    matrix = load_matrix(overlay)
+    facts = read_facts(described) if described else probe_host(EVERYTHING)
+    wishes = Wishes(backend=backend, driver=driver, data_root=data_root, user=user_name())
+    planned = find_outline(matrix, facts, wishes, mirror, other=bool(described))
+    if script or dry_run:
+        text = render_script(planned)
+        if script:
+            write_file(script.absolute(), text)
+            say(f"written to {script}; read it, then: sudo -E bash {script}")
+        if as_json:
+            print_json(_json(planned, [], text))
+        elif not script:
+            click.echo(text, nl=False)
+        return
+    ended = prepare(planned, yes=yes)
+    if joined_group(ended):
+        say("log out and in again before you use Docker; `newgrp docker` does for this terminal")
+    if as_json:
+        print_json(_json(planned, ended or [], ""))
+
+
+def user_name() -> str:
+    """Who shall use Docker: the user behind sudo, else this one; empty for root."""
+    if os.geteuid() == 0:
+        return os.environ.get("SUDO_USER", "").replace("root", "")
+    with suppress(KeyError):  # containers may run as anybody
+        return pwd.getpwuid(os.getuid()).pw_name
+    return ""
+
+
+def find_outline(matrix: Matrix, facts: HostFacts, wishes: Wishes, mirror: str | None, *, other: bool) -> Outline:
+    """The steps, with packages from where they can be had; `other` machines' addresses are not asked."""
+    distribution = find_distribution(facts)
+    plain = outline(facts, wishes, named_sources(None))
+    if not any(each.id in ("docker-repository", "toolkit-repository", "daemon-json") for each in plain.steps):
+        return plain  # no address is needed
+    asked = None if mirror in (None, "auto", "none") else chosen_mirror(matrix, mirror)
+    if other:
+        return outline(facts, wishes, named_sources(asked))
+    others = () if mirror == "none" else matrix.file.mirrors.values()
+    sources, answers = find_sources(distribution, asked, others)
+    for measured in answers.values():
+        for each in measured if asked or None in (sources.docker, sources.toolkit) else ():
+            if each.problem:
+                say(f"{style('not used:', dim=True)} {each.address}: {each.problem}")
+    return outline(facts, wishes, sources)
+
+
+def prepare(planned: Outline, *, yes: bool, dry_run: bool = False) -> list[Ended] | None:
+    """Shows the steps, asks, and runs them; None where the user said no, or where it is a dry run."""
+    log = envkit_home() / "bootstrap.log"
+    left = pending(planned)
+    say(f"{style(planned.distribution.title, bold=True)}, {planned.route}: {planned.why}")
+    for step in planned.steps:
+        _show(step, planned, done=step not in left)
+    for note in planned.notes:
+        say(f"{style('note:', fg='yellow')} {note}")
+    if not left:
+        say("nothing is left to do")
+        return []
+    if dry_run:
+        return None
+    if not yes and not agreed(f"run {'this step' if len(left) == 1 else f'these {len(left)} steps'} as root?"):
+        say("nothing was run; `--script FILE` writes the steps as a script")
+        return None
+    ended = run_steps(planned, log, ConsoleProgress())
+    say(f"ready; what was done is in {log}")
+    return ended
+
+
+def joined_group(ended: list[Ended] | None) -> bool:
+    """Whether the user was not in the group `docker` before; this process got its groups at login."""
+    return any(each.step.id == "docker-group" and each.result == "done" for each in ended or ())
+
+
+def _show(step: Step, planned: Outline, *, done: bool) -> None:
+    if done:
+        say(f"  {style('✓', fg='green')} {step.id}: {step.title}")
+        return
+    say(f"  {style('·', dim=True)} {style(step.id, bold=True)}: {step.title} ({step.reason})")
+    for line in plain_commands(step, planned).splitlines():
+        say(style(f"        {line}", dim=True))
+
+
+def _json(planned: Outline, ended: list[Ended], script: str) -> dict[str, object]:
+    """The shape that others rely on (docs/json.md)."""
+    results = {each.step.id: each for each in ended}
+    return {
+        "distribution": planned.distribution.title,
+        "route": planned.route,
+        "why": planned.why,
+        "steps": [
+            {
+                "id": step.id,
+                "title": step.title,
+                "reason": step.reason,
+                "commands": commands(step, planned),
+                "result": results[step.id].result if step.id in results else None,
+                "seconds": round(results[step.id].seconds, 1) if step.id in results else None,
+            }
+            for step in planned.steps
+        ],
+        "notes": list(planned.notes),
+        "script": script or None,
+    }

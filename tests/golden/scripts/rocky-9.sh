@@ -1,0 +1,411 @@
+#!/usr/bin/env bash
+# Made by `envkit bootstrap`: prepares Rocky Linux 9 to run environments
+# (docker: this machine can run containers).
+# Read it, then run it as root: sudo -E bash THIS-FILE. What is done already is skipped, so it may be stopped anywhere
+# and run again.
+# shellcheck disable=SC2016  # messages name `commands`
+set -euo pipefail
+umask 022
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+docker_fingerprint=060A61C51B558A7F742B77AAC52FEB6B621E9F35
+toolkit_fingerprint=C95B321B61E88C1809C4F759DDCAE044F796ECB0
+driver_fingerprint=610C7B14E068A878070DA4E99CD0A493D42D0685
+docker_key_url=https://download.docker.com/linux/rhel/gpg
+toolkit_key_url=https://nvidia.github.io/libnvidia-container/gpgkey
+driver_url=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64
+driver_package=nvidia-open
+driver_stream=580-open
+daemon_wanted='{"log-driver": "json-file", "log-opts": {"max-size": "50m", "max-file": "3"}, "features": {"cdi": true}, "data-root": "/data/docker"}'
+daemon_program='"""Merges settings into the daemon.json of Docker; a program of its own, for the python3 that a machine has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+
+def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, object]:
+    """What is present, with what is wanted and was not set: a setting that somebody chose stays as it is.
+
+    Entries of lists are added, unless they set anew what one that is there sets (`native.cgroupdriver=systemd`).
+    """
+    result = dict(present)
+    for key, value in wanted.items():
+        there = result.get(key)
+        driver = wanted.get("log-driver")
+        if key == "log-opts" and present.get("log-driver", driver) != driver:
+            continue  # another driver has other options, and refuses these
+        if there is None:
+            result[key] = value
+        elif isinstance(there, dict) and isinstance(value, dict):
+            result[key] = merged(there, value)
+        elif isinstance(there, list) and isinstance(value, list):
+            names = {str(each).split("=")[0] for each in there}
+            result[key] = there + [each for each in value if str(each).split("=")[0] not in names]
+    return result
+
+
+def main(action: str, name: str, wanted: str) -> str | None:
+    """`merge` or `check`; what is wrong, or None."""
+    path = Path(name).resolve()  # it may be a link, which stays
+    try:
+        text = path.read_text(encoding="utf-8")
+        present = json.loads(text) if text.strip() else {}
+    except FileNotFoundError:
+        text, present = "", {}
+    except ValueError as error:
+        return f"error: not JSON, and left as it is: {path}: {error}"
+    if not isinstance(present, dict):
+        return f"error: not a table of settings, and left as it is: {path}"
+    result = merged(present, json.loads(wanted))
+    if result == present:
+        return None
+    if action == "check":
+        return "not there yet: " + ", ".join(key for key in result if result[key] != present.get(key))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before, new = Path(f"{path}.before-envkit"), Path(f"{path}.envkit-new")
+    if text and not before.exists():
+        shutil.copy2(path, new)
+        new.replace(before)
+    new.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
+'
+user=me
+docker_key=/etc/pki/rpm-gpg/docker.asc
+docker_file=/etc/yum.repos.d/docker-ce.repo
+toolkit_key=/etc/pki/rpm-gpg/nvidia-container-toolkit.asc
+toolkit_file=/etc/yum.repos.d/nvidia-container-toolkit.repo
+docker_source='[docker-ce-stable]
+name=Docker CE Stable
+baseurl=https://download.docker.com/linux/rhel/9/x86_64/stable
+enabled=1
+gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/docker.asc'
+toolkit_source='[nvidia-container-toolkit]
+name=NVIDIA Container Toolkit
+baseurl=https://nvidia.github.io/libnvidia-container/stable/rpm/x86_64
+enabled=1
+gpgcheck=0
+repo_gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/nvidia-container-toolkit.asc'
+driver_source='[nvidia-driver]
+name=NVIDIA driver
+baseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64
+enabled=1
+gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/nvidia-driver.asc'
+limits='# Written by envkit bootstrap. Data loaders and servers open many files; root is not among those that * means.
+* soft nofile 65536
+* hard nofile 1048576
+root soft nofile 65536
+root hard nofile 1048576'
+
+# Leaves stdin in the file $1, whole or not at all.
+put() {
+    mkdir -p "$(dirname "$1")"
+    cat >"$1.envkit-new"
+    chmod 644 "$1.envkit-new"
+    mv -f "$1.envkit-new" "$1"
+}
+
+# Whether the file $1 says $2 and nothing else.
+holds() {
+    [[ -f $1 && $(<"$1") == "$2" ]]
+}
+
+# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2.
+fetch_key() {
+    mkdir -p "$(dirname "$3")"
+    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
+    if [[ $(gpg --batch --with-colons --show-keys "$3.envkit-new") != *":$2:"* ]]; then
+        rm -f "$3.envkit-new"
+        echo "error: the key at $1 does not have the fingerprint $2" >&2
+        return 1
+    fi
+    chmod 644 "$3.envkit-new"
+    mv -f "$3.envkit-new" "$3"
+}
+
+# Adds what is wanted to /etc/docker/daemon.json (`merge`), or tells whether it is there (`check`).
+daemon_json() {
+    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$daemon_wanted"
+}
+
+# Adds the runtime `nvidia` to a copy of /etc/docker/daemon.json, which takes its place when it is whole.
+configure_runtime() {
+    local new=/etc/docker/daemon.json.envkit-new
+    mkdir -p /etc/docker
+    rm -f "$new"
+    [[ ! -e /etc/docker/daemon.json ]] || cp -p /etc/docker/daemon.json "$new"
+    nvidia-ctk runtime configure --runtime=docker --config="$new"
+    mv -f "$new" "$(readlink -f /etc/docker/daemon.json)"
+}
+
+# Whether the engine answers, and has read the settings that are there now.
+docker_is_current() {
+    docker version >/dev/null 2>&1 && [[ ! /etc/docker/daemon.json -nt /run/docker.pid ]]
+}
+
+# Starts the engine, or starts it anew where its settings are newer than it is; with systemd or by hand.
+start_docker() {
+    local old
+    if [[ -d /run/systemd/system ]]; then
+        systemctl enable docker
+        systemctl restart docker
+    else
+        old=$(cat /run/docker.pid 2>/dev/null || true)
+        if [[ -n $old && $(readlink "/proc/$old/exe") == */dockerd* ]]; then
+            kill "$old"
+            timeout 30 tail --pid="$old" -f /dev/null
+        fi
+        rm -f /run/docker.pid
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+    fi
+    timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
+}
+
+# Installs packages and removes none.
+install_packages() {
+    dnf -y install "$@"
+}
+
+# Whether the package manager knows where to get the package $1.
+offered() {
+    dnf -q list --available "$1" >/dev/null 2>&1
+}
+
+if ((EUID != 0)); then
+    echo "error: only root can do this: sudo -E bash $0" >&2
+    exit 1
+fi
+
+# 1. prerequisites: programs that fetch and check keys
+# keys are fetched with curl and checked with gpg, and daemon.json is merged with python3
+if
+    command -v curl >/dev/null &&
+    command -v gpg >/dev/null &&
+    command -v python3 >/dev/null &&
+    { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
+then
+    echo '= prerequisites: done already'
+else
+    echo '> prerequisites: programs that fetch and check keys'
+    install_packages ca-certificates curl gnupg2 python3
+    if ! {
+        command -v curl >/dev/null &&
+        command -v gpg >/dev/null &&
+        command -v python3 >/dev/null &&
+        { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
+    }; then
+        echo 'error: prerequisites did not work: the package lists of the distribution could not be read, or lack these packages' >&2
+        exit 1
+    fi
+fi
+
+# 2. driver: the NVIDIA driver
+# there is a GPU and no driver; a GPU that is in use keeps the module that it has until the machine restarts
+if
+    nvidia-smi >/dev/null 2>&1
+then
+    echo '= driver: done already'
+else
+    echo '> driver: the NVIDIA driver'
+    fetch_key "$driver_url/D42D0685.pub" "$driver_fingerprint" /etc/pki/rpm-gpg/nvidia-driver.asc
+    put /etc/yum.repos.d/envkit-nvidia-driver.repo <<<"$driver_source"
+    dnf -y module enable "nvidia-driver:$driver_stream"
+    install_packages "kernel-devel-$(uname -r)" kernel-headers "$driver_package"
+    modprobe nvidia || true
+    if ! {
+        nvidia-smi >/dev/null
+    }; then
+        echo 'error: driver did not work: restart the machine and run the same command again, which goes on from here; if it is Secure Boot that refuses the module, `mokutil --sb-state` says so' >&2
+        exit 1
+    fi
+fi
+
+# 3. docker-repository: Docker's own packages
+# they bring buildx and compose, and an engine that hands GPUs over by CDI; the key must have Docker's fingerprint
+if
+    { holds "$docker_file" "$docker_source" || offered docker-ce; }
+then
+    echo '= docker-repository: done already'
+else
+    echo '> docker-repository: Docker'"'"'s own packages'
+    fetch_key "$docker_key_url" "$docker_fingerprint" "$docker_key"
+    put "$docker_file" <<<"$docker_source"
+    if ! {
+        { holds "$docker_file" "$docker_source" || offered docker-ce; }
+    }; then
+        echo 'error: docker-repository did not work: the repository could not be reached, or its key is not Docker'"'"'s; `--mirror auto` looks for one that answers' >&2
+        exit 1
+    fi
+fi
+
+# 4. toolkit-repository: NVIDIA's packages for containers
+# the NVIDIA Container Toolkit is in no distribution; the key must have NVIDIA's fingerprint
+if
+    { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }
+then
+    echo '= toolkit-repository: done already'
+else
+    echo '> toolkit-repository: NVIDIA'"'"'s packages for containers'
+    fetch_key "$toolkit_key_url" "$toolkit_fingerprint" "$toolkit_key"
+    put "$toolkit_file" <<<"$toolkit_source"
+    if ! {
+        { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }
+    }; then
+        echo 'error: toolkit-repository did not work: the repository could not be reached, or its key is not NVIDIA'"'"'s; `--mirror auto` looks for one that answers' >&2
+        exit 1
+    fi
+fi
+
+# 5. toolkit: the NVIDIA Container Toolkit
+# containers get GPUs from it
+if
+    command -v nvidia-ctk >/dev/null
+then
+    echo '= toolkit: done already'
+else
+    echo '> toolkit: the NVIDIA Container Toolkit'
+    install_packages nvidia-container-toolkit
+    if ! {
+        nvidia-ctk --version >/dev/null
+    }; then
+        echo 'error: toolkit did not work: see above what the package manager said' >&2
+        exit 1
+    fi
+fi
+
+# 6. daemon-json: Docker's settings
+# logs of containers are kept small, and what is wanted here is added; what is there already stays, with a copy in daemon.json.before-envkit
+if
+    daemon_json check 2>/dev/null
+then
+    echo '= daemon-json: done already'
+else
+    echo '> daemon-json: Docker'"'"'s settings'
+    daemon_json merge
+    if ! {
+        daemon_json check
+    }; then
+        echo 'error: daemon-json did not work: /etc/docker/daemon.json is as it was; it must be JSON before anything can be added to it' >&2
+        exit 1
+    fi
+fi
+
+# 7. nvidia-runtime: Docker's runtime for GPUs
+# `docker run --gpus` and compose files ask for it where CDI does not serve
+if
+    grep -qs nvidia-container-runtime /etc/docker/daemon.json
+then
+    echo '= nvidia-runtime: done already'
+else
+    echo '> nvidia-runtime: Docker'"'"'s runtime for GPUs'
+    configure_runtime
+    if ! {
+        grep -qs nvidia-container-runtime /etc/docker/daemon.json
+    }; then
+        echo 'error: nvidia-runtime did not work: /etc/docker/daemon.json is as it was' >&2
+        exit 1
+    fi
+fi
+
+# 8. docker-engine: Docker Engine with buildx and compose
+# images are built and run with it; packages that are there already are not removed for it
+if
+    command -v dockerd >/dev/null &&
+    docker buildx version >/dev/null 2>&1 &&
+    docker compose version >/dev/null 2>&1
+then
+    echo '= docker-engine: done already'
+else
+    echo '> docker-engine: Docker Engine with buildx and compose'
+    install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin
+    if ! {
+        command -v dockerd >/dev/null &&
+        docker buildx version >/dev/null 2>&1 &&
+        docker compose version >/dev/null 2>&1
+    }; then
+        echo 'error: docker-engine did not work: where packages of the distribution are in the way (containerd, runc, podman-docker), remove them yourself and run the same command again' >&2
+        exit 1
+    fi
+fi
+
+# 9. docker-running: the engine, started with these settings
+# an engine that runs already is restarted where its settings are newer than it is, and running containers stop then
+if
+    docker_is_current
+then
+    echo '= docker-running: done already'
+else
+    echo '> docker-running: the engine, started with these settings'
+    start_docker
+    if ! {
+        docker_is_current
+    }; then
+        echo 'error: docker-running did not work: `journalctl -u docker -n 50` or /var/log/dockerd.log says why; the settings before are in /etc/docker/daemon.json.before-envkit' >&2
+        exit 1
+    fi
+fi
+
+# 10. cdi: the GPUs, described for containers
+# a container that gets them by CDI keeps them when systemd reloads
+if
+    nvidia-ctk cdi list 2>/dev/null | grep -q nvidia.com/gpu=
+then
+    echo '= cdi: done already'
+else
+    echo '> cdi: the GPUs, described for containers'
+    mkdir -p /etc/cdi
+    nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml
+    if ! {
+        nvidia-ctk cdi list 2>/dev/null | grep -q nvidia.com/gpu=
+    }; then
+        echo 'error: cdi did not work: `nvidia-smi` must answer first' >&2
+        exit 1
+    fi
+fi
+
+# 11. docker-group: the right to use the engine
+# who is in the group `docker` needs no sudo for it, and has the power of root; it counts from the next login on
+if
+    [[ " $(id -nG "$user") " == *" docker "* ]]
+then
+    echo '= docker-group: done already'
+else
+    echo '> docker-group: the right to use the engine'
+    usermod -aG docker "$user"
+    if ! {
+        [[ " $(id -nG "$user") " == *" docker "* ]]
+    }; then
+        echo 'error: docker-group did not work: `sudo usermod -aG docker USER` by hand says why' >&2
+        exit 1
+    fi
+fi
+
+# 12. limits: open files
+# the usual limit of 1024 open files ends data loaders and servers; it counts from the next login on
+if
+    holds /etc/security/limits.d/90-envkit.conf "$limits"
+then
+    echo '= limits: done already'
+else
+    echo '> limits: open files'
+    put /etc/security/limits.d/90-envkit.conf <<<"$limits"
+    if ! {
+        holds /etc/security/limits.d/90-envkit.conf "$limits"
+    }; then
+        echo 'error: limits did not work: /etc/security/limits.d must be a folder that root may write to' >&2
+        exit 1
+    fi
+fi
+echo "ready"

@@ -1,0 +1,171 @@
+"""Steps that are run: skipped, done, failing, and stopped anywhere."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+
+from envkit.backends.base import Silent
+from envkit.bootstrap.choose import Outline
+from envkit.bootstrap.knowledge import Step, knowledge
+from envkit.bootstrap.runner import pending, run_steps
+from envkit.errors import BackendError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+pytestmark = pytest.mark.usefixtures("processes", "as_root")
+SEED = 7
+_DRIVER = """\
+import os, sys
+from pathlib import Path
+from envkit.backends.base import Silent
+from envkit.bootstrap.runner import run_steps
+from tests.unit.bootstrap.test_runner import planned
+os.geteuid = lambda: 0
+folder = Path(sys.argv[1])
+run_steps(planned(folder), folder / "log", Silent())
+"""
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are run without sudo."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+def step(name: str, run: str, done: str, *, works: str | None = None) -> Step:
+    return Step(
+        id=name, title=f"the {name}", reason="invented", run={"any": run}, done=[done], works=[works or done],
+        otherwise="try again", source="invented",
+    )  # fmt: skip
+
+
+def outline_of(*steps: Step, **values: str) -> Outline:
+    return Outline(knowledge().distributions["debian-12"], "docker", "invented", steps, values)
+
+
+def planned(folder: Path) -> Outline:
+    """Five steps that take their time, and leave a file each."""
+    steps = [
+        step(
+            f"step-{number}",
+            f'mkdir -p "$folder/{number}"; sleep 0.02; put "$folder/{number}/file" <<<"$text"; sleep 0.02; touch "$folder/{number}/whole"',
+            f'[[ -e "$folder/{number}/whole" ]] && holds "$folder/{number}/file" "$text"',
+        )
+        for number in range(5)
+    ]
+    return outline_of(*steps, folder=str(folder), text="it's whole\nand has two lines")
+
+
+def events(log: Path) -> list[str]:
+    """What the log says of steps, without the times."""
+    lines = log.read_text().splitlines()
+    return [re.sub(r" \d+\.\d s$", "", line.split(" ", 1)[1]) for line in lines if not line.startswith("    ")]
+
+
+def check_each_was_done_once(told: Sequence[str], steps: Sequence[str]) -> None:
+    """However often it was stopped: what had come to its end was not begun again, and in the end all of it holds.
+
+    A step that was killed behind its last command, or that its orphans finished, has no end in the log; it is skipped.
+    """
+    for name in steps:
+        words = [each.split()[0] for each in told if each.split()[1] == name]
+        assert "begin" in words
+        assert words[-1] in ("end", "skip"), words
+        assert not {*words[words.index("end") + 1 :]} - {"skip"} if "end" in words else "skip" in words, words
+
+
+def test_a_step_is_done_once_and_its_words_are_in_the_log(tmp_path: Path) -> None:
+    file, log = tmp_path / "file", tmp_path / "log"
+    outline = outline_of(step("only", "echo so; put $file <<<here", "holds $file here"), file=str(file))
+
+    assert pending(outline) == [*outline.steps]
+    assert [each.result for each in run_steps(outline, log, Silent())] == ["done"]
+    assert pending(outline) == []
+    assert [each.result for each in run_steps(outline, log, Silent())] == ["skipped"]
+    assert events(log) == ["begin only", "end only", "skip only"]
+    assert "    so\n" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("run", "works", "details"),
+    [("echo first; false; echo not reached", "true", "first"), ("echo all well", "false", "all well")],
+)
+def test_a_step_that_fails_ends_it_with_the_way_out(tmp_path: Path, run: str, works: str, details: str) -> None:
+    outline = outline_of(step("bad", run, "false", works=works), step("next", "touch $next", "false"), next="x")
+
+    with pytest.raises(BackendError) as caught:
+        run_steps(outline, tmp_path / "log", Silent())
+
+    assert (caught.value.message, caught.value.details, caught.value.hint) == (
+        "bad did not work",
+        details,
+        "try again",
+    )
+    assert events(tmp_path / "log")[-1].startswith("fail bad ")
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "bootstrap.lock"), pytest.raises(UsageError) as caught:
+        run_steps(outline_of(), tmp_path / "bootstrap.log", Silent())
+
+    assert caught.value.message == "another `envkit bootstrap` is at work"
+
+
+def test_anybody_but_root_goes_through_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "sudo").write_text('#!/bin/sh\necho "$1" >>"$0.log"; shift; exec "$@"\n')
+    (tools / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", Silent())
+
+    assert {*(tools / "sudo.log").read_text().splitlines()} == {"--preserve-env=HTTPS_PROXY"}
+
+
+def until_whole(folder: Path, kill: Callable[[subprocess.Popen[bytes]], None]) -> int:
+    """How often it was killed before it came to its end."""
+    for kills in range(200):
+        run = subprocess.Popen([sys.executable, "-c", _DRIVER, str(folder)], stderr=subprocess.DEVNULL)
+        kill(run)
+        if run.wait(timeout=30) == 0:
+            return kills
+    raise AssertionError("it never came to an end")
+
+
+def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    random, kills = Random(SEED), 0  # noqa: S311  # where to kill is no secret
+    for folder in (whole, killed):
+        folder.mkdir()
+    began = time.monotonic()
+    assert until_whole(whole, lambda _: None) == 0
+    took = time.monotonic() - began
+
+    def kill(run: subprocess.Popen[bytes]) -> None:
+        nonlocal kills
+        if kills >= 20:
+            return
+        kills += 1
+        time.sleep(random.uniform(0.4 * took, took))
+        run.send_signal(random.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT]))
+
+    assert until_whole(killed, kill) > 0
+    assert events(whole / "log") == [f"{word} step-{number}" for number in range(5) for word in ("begin", "end")]
+    check_each_was_done_once(events(killed / "log"), [f"step-{number}" for number in range(5)])
+    assert {path.relative_to(killed) for path in killed.rglob("*") if path.suffix != ".lock"} == {
+        path.relative_to(whole) for path in whole.rglob("*") if path.suffix != ".lock"
+    }
