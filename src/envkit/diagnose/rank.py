@@ -82,11 +82,11 @@ def _hides(one: Proof, other: Proof, judge: Judge) -> bool:
     return one.lines[0].line < other.lines[0].line
 
 
-def _special(proof: Proof, judge: Judge) -> tuple[int, tuple[int, int], str]:
-    """How special: what needs a fact that nobody knows comes after what needs none; then by what matched."""
+def _special(proof: Proof, judge: Judge) -> tuple[bool, int, tuple[int, int], str]:
+    """How special: a class comes last, and what needs a fact that nobody knows after what needs none; then by what matched."""
     doubts = sum(1 for each in proof.entry.facts if judge(each) is None)
     certain = len(proof.entry.facts) - doubts
-    return (certain - doubts, proof.weight, proof.entry.id)
+    return (not proof.entry.general, certain - doubts, proof.weight, proof.entry.id)
 
 
 def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, int]:
