@@ -27,7 +27,7 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
     causes, consequences = _causes(likely or fatal, seen, judge)
     if not causes:
-        causes = _lesser(proofs, root)
+        causes = _lesser(proofs, root, signs)
     return Report(
         diagnoses=tuple(_told(each, judge, consequences.get(each.entry.id, [])) for each in causes),
         exception=root,
@@ -96,13 +96,14 @@ def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, int]:
     return (chain is not None and chain.ignored, over, proof.lines[0].line)
 
 
-def _lesser(proofs: Sequence[Proof], root: Root | None) -> list[Proof]:
+def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:
     """Where nothing fatal is known: warnings whose failure is there too; else what says that there is more further up."""
     warnings = [each for each in proofs if each.entry.severity == "warning" and each.entry.also]
     if warnings:
         return warnings
     wrappers = [each for each in proofs if each.entry.severity == "wrapper"]
-    return [] if root and not any(_names(each, root) for each in wrappers) else wrappers[:1]
+    tells_more = root and _short(root.kind) not in signs.reporting and not any(_names(each, root) for each in wrappers)
+    return [] if tells_more else wrappers[:1]
 
 
 def _names(proof: Proof, root: Root) -> bool:
