@@ -57,7 +57,8 @@ def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Pro
     causes = causes or list(proofs[:1])  # entries that beat one another in a circle
     causes.sort(key=lambda each: _order(each, seen))
     consequences: dict[str, list[str]] = {}
-    for name in explained:
+    classes = {each.entry.id for each in proofs if each.entry.general}
+    for name in (each for each in explained if each not in classes):
         cause, left = name, len(explained)
         while cause in explained and left:
             cause, left = explained[cause], left - 1
