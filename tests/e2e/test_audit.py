@@ -87,7 +87,7 @@ CASES = [
     Case(
         "cublas-is-gone",
         "llamafactory-cu130",
-        (Break("library-missing", "import torch", "cuda-library-missing"),),
+        (Break("library-missing", "import torch", "torch-cuda-library-missing"),),
         uninstall=("nvidia-cublas",),
     ),
     Case(
@@ -117,7 +117,7 @@ CASES = [
     Case(
         "a-library-is-cut-short",
         "llamafactory-cu130",
-        (Break("library-cut-short", "import safetensors", "library-cut-short"),),
+        (Break("library-cut-short", "import safetensors", "bus-error"),),
         cut="safetensors/_safetensors_rust.abi3.so",
     ),
     Case(

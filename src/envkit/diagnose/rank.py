@@ -90,11 +90,11 @@ def _special(proof: Proof, judge: Judge) -> tuple[bool, int, tuple[int, int], st
     return (not proof.entry.general, certain - doubts, proof.weight, proof.entry.id)
 
 
-def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, int]:
-    """What nothing could be done about comes last, and before it what the program got over long before it ended."""
+def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, int]:
+    """What nothing could be done about comes last, before it what the program got over long before it ended, and classes."""
     chain = proof.chain
     over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
-    return (chain is not None and chain.ignored, over, proof.lines[0].line)
+    return (chain is not None and chain.ignored, over, proof.entry.general, proof.lines[0].line)
 
 
 def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:
