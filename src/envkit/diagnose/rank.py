@@ -103,7 +103,12 @@ def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Pr
     if warnings:
         return warnings
     wrappers = [each for each in proofs if each.entry.severity == "wrapper"]
-    tells_more = root and _short(root.kind) not in signs.reporting and not any(_names(each, root) for each in wrappers)
+    tells_more = (
+        root
+        and root.kind
+        and _short(root.kind) not in signs.reporting
+        and not any(_names(each, root) for each in wrappers)
+    )
     return [] if tells_more else wrappers[:1]
 
 
