@@ -6,6 +6,7 @@ import random
 import sys
 from pathlib import Path
 
+import yaml
 from measure import Comparison, Outcome, interleave, median, timed
 
 from envkit.diagnose.knowledge import known
@@ -20,7 +21,8 @@ NOTE = """
 bars, checkpoints), none of which is in any diagnosis: `envkit diagnose` from its start to its answer. `grep -c -F -f` looks for
 the texts that the patterns of the diagnoses need, and does nothing else; Python counts the lines, block by block. The log
 with failures is a tenth as long: half of its lines belong to tracebacks of a server that goes on, each of which is followed
-to its root.
+to its root. How often the cause is right stands in `tests/knowledge/logs.yaml`: logs of users, retold, each batch labelled
+and scored before diagnoses were changed for it; afterwards all of them are right, and so are its logs without a failure.
 """
 
 
@@ -37,6 +39,12 @@ def line(number: int, chance: random.Random) -> str:
         f"[INFO|trainer.py:2414] 2026-11-21 10:10:{second},412 >> Saving model checkpoint to saves/checkpoint-{step}",
     )
     return kinds[number % len(kinds)]
+
+
+def first_scores() -> str:
+    """How many of each batch were right before any diagnosis was changed for it: kept with the logs."""
+    batches = yaml.safe_load((ROOT / "tests" / "knowledge" / "logs.yaml").read_text(encoding="utf-8"))["batches"]
+    return ", ".join(f"{each['first']} of {len(each['logs'])}" for each in batches)
 
 
 def traceback(number: int) -> str:
@@ -94,5 +102,6 @@ def measure(rounds: int, scratch: Path) -> Outcome:
         [
             f"A healthy log: {speed('diagnose', healthy)} (expected: >= 100 MB/s), with {len(known())} diagnoses.",
             f"A log half of tracebacks: {speed('failing', failing)}.",
+            f"The right cause first, in logs of failures that nobody had tuned for, batch by batch: {first_scores()} (expected: >= 90 %).",
         ],
     )

@@ -235,6 +235,11 @@ class FakeBackend:
             raise NotRunningError(name)
         return Entry((*(("--tty",) if terminal else ()), *argv), {"INSIDE": name}, "/")
 
+    def variables(self, name: str) -> frozenset[str] | None:
+        """Those of the launch."""
+        launch = next((each for each in self.started if each.name == name and name in self._instances), None)
+        return frozenset({*launch.env, *launch.secrets}) if launch else None
+
     def wait(self, name: str) -> int:
         """The status that it was made with, or the one that `end` gave."""
         ended = self._ended.get(name)

@@ -277,7 +277,11 @@ def test_an_app_sees_its_environment_and_no_stranger_in_it(stage: Stage, monkeyp
     backend.wait(launch.name)
 
     prefix, *values = b"".join(backend.logs(launch.name, follow=False)).decode().splitlines()
+    noted = backend.variables(launch.name)
     backend.remove(launch.name)
+    assert noted is not None
+    assert [each in noted for each in names] == [False, True, True, True]
+    assert backend.variables(launch.name) is None
     isolated = backend.isolated
     where = "/opt/venv" if isolated else str(VenvBackend().folder(stage.recipe.environment, launch.lock_sha256))
     assert prefix == where

@@ -23,6 +23,8 @@ _Type = TypeVar("_Type")
 _PROBE_SECONDS = 900  # a cold network disk reads gigabytes
 _COMMAND_SECONDS = 300
 _HERE = Path(__file__).parent
+_LONGEST = 300
+"""Characters of a line of the interpreter's own words: `ls` repeats the whole program that it was asked to run."""
 
 
 class Inside(Protocol):
@@ -84,8 +86,8 @@ def _answered(inside: Inside, name: str, questions: dict[str, Any], timeout: flo
     try:
         return msgspec.json.decode(done.stdout, type=type)
     except msgspec.MsgspecError as error:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
-        gone = "its interpreter may be gone: remove the environment, and make it again"
+        last = "\n".join(each[:_LONGEST] for each in (done.stderr or done.stdout).strip().splitlines()[-10:])
+        gone = "its interpreter may be gone, or is no Python: name another, or make the environment again"
         raise BackendError(
             f"the environment's Python gave no answer (status {done.status})",
             details=last,

@@ -231,6 +231,9 @@ class Backend(Protocol):
         `terminal`: it will talk with the user at one. Raises `NotRunningError` where the app has ended.
         """
 
+    def variables(self, name: str) -> frozenset[str] | None:
+        """The names of the variables that the app was started with and that are not empty; None: nobody knows."""
+
     def wait(self, name: str) -> int:
         """Waits until the app ends; its exit status."""
 

@@ -238,6 +238,7 @@ def _described(container: DockerContainer) -> Container:
         created=re.sub(r"(\.\d{3})\d+", r"\1", container.attrs["Created"]),
         running=state["Running"],
         exit_status=state["ExitCode"],
+        env=tuple(container.attrs["Config"].get("Env") or ()),
     )
 
 

@@ -58,6 +58,8 @@ class Container:
     """RFC 3339, UTC, to the millisecond."""
     running: bool
     exit_status: int
+    env: tuple[str, ...] = ()
+    """`NAME=VALUE` each."""
 
 
 class ContainerBackend(ABC):
@@ -220,6 +222,12 @@ class ContainerBackend(ABC):
             )
         tty = ("--tty",) if terminal else ()
         return Entry((self.program, "exec", "--interactive", *tty, found[0].id, *argv))
+
+    def variables(self, name: str) -> frozenset[str] | None:
+        """Those of the image and of the container."""
+        found = self._containers(f"instance={name}")
+        pairs = (each.partition("=") for each in found[0].env) if found else ()
+        return frozenset(variable for variable, _, value in pairs if value) if found else None
 
     def _bearable_limits(self, launch: Launch) -> Mapping[str, int]:
         """The limits that this engine may set, tried on a container that does nothing.

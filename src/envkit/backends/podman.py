@@ -49,6 +49,7 @@ _OWN_PROCESSES = 32768
 
 class _Config(msgspec.Struct):
     labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+    env: tuple[str, ...] | None = msgspec.field(name="Env", default=None)
 
 
 class _State(msgspec.Struct):
@@ -331,6 +332,7 @@ def _described(found: _Inspected) -> Container:
         created=found.created.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         running=found.state.running,
         exit_status=found.state.exit_status,
+        env=found.config.env or (),
     )
 
 

@@ -54,6 +54,8 @@ class Record(msgspec.Struct, frozen=True):
     url: str | None
     argv: tuple[str, ...]
     lock: str = ""
+    variables: frozenset[str] | None = None
+    """The names of those that are not empty; no values, of which some are secret."""
 
 
 _RECORD = msgspec.json.Decoder(Record)
@@ -207,6 +209,7 @@ class VenvBackend:
             folder.mkdir()
         except FileExistsError:
             raise NameTakenError(launch.name) from None
+        environ = self._environ(launch)
         record = Record(
             name=launch.name,
             framework=launch.environment.framework.name,
@@ -216,6 +219,7 @@ class VenvBackend:
             url=launch.url,
             argv=self._argv(launch),
             lock=launch.lock_sha256,
+            variables=frozenset(name for name, value in environ.items() if value),
         )
         (folder / ".launch.json").write_bytes(msgspec.json.encode(record))
         (folder / ".launch.json").rename(folder / "launch.json")  # whole for whoever lists instances meanwhile
@@ -224,7 +228,7 @@ class VenvBackend:
                 supervisor = subprocess.Popen(
                     [sys.executable, "-I", "-m", "envkit.backends.supervisor", str(folder)],
                     cwd=launch.workdir,
-                    env=self._environ(launch),
+                    env=environ,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -294,6 +298,11 @@ class VenvBackend:
         except psutil.NoSuchProcess:
             pass
         raise NotRunningError(name)
+
+    def variables(self, name: str) -> frozenset[str] | None:
+        """Those noted when it was started."""
+        path = self._instance_folder(name) / "launch.json"
+        return _RECORD.decode(path.read_bytes()).variables if path.is_file() else None
 
     def wait(self, name: str) -> int:
         """Waits until the app ends; its exit status, or 1 where nobody was left to write it down."""

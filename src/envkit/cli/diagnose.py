@@ -21,6 +21,7 @@ from envkit.process import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from envkit.backends.base import Backend
     from envkit.diagnose.facts import Judge
     from envkit.diagnose.report import Diagnosis, Report
 
@@ -48,9 +49,8 @@ def diagnose_command(subject: str | None, *, here: bool, as_json: bool) -> int:
     Reads FILE, stdin (-), or what INSTANCE printed: any size, any program. Ends with 1 where nothing is known of what
     broke, or nothing broke.
     """
-    log, own = _open(subject)
-    judge = _judge(with_variables=not own) if own or here else nobody_knows
-    report = diagnose(log, judge=judge)
+    log, backend = _open(subject)
+    report = diagnose(log, judge=_judge(str(subject), backend, here=here))
     if as_json:
         print_json(_json(report))
     else:
@@ -58,25 +58,25 @@ def diagnose_command(subject: str | None, *, here: bool, as_json: bool) -> int:
     return 1 if report.unknown else 0
 
 
-def _open(subject: str | None) -> tuple[Iterable[bytes], bool]:
-    """The log, and whether it is an instance's of this machine."""
+def _open(subject: str | None) -> tuple[Iterable[bytes], Backend | None]:
+    """The log, and the backend that it is from where it is an instance's."""
     if subject is None and sys.stdin.isatty():
         raise UsageError(
             "no log is named", hint="name a file or an instance, or pipe one in: `… 2>&1 | envkit diagnose`"
         )
     if subject in (None, "-"):
-        return iter(lambda: sys.stdin.buffer.read(_CHUNK), b""), False
+        return iter(lambda: sys.stdin.buffer.read(_CHUNK), b""), None
     path = Path(str(subject))
     if path.exists():
         if path.is_dir():
             raise UsageError(f"this is a folder: {path}", hint="name a file in it")
-        return _read(path), False
+        return _read(path), None
     found = next(((backend, each) for backend, each in all_instances() if each.name == subject), None)
     if found is None:
         raise UsageError(
             f"there is neither a file nor an instance of that name: {subject}", hint="`envkit ps` lists instances"
         )
-    return found[0].logs(found[1].name, follow=False), True
+    return found[0].logs(found[1].name, follow=False), found[0]
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -98,8 +98,12 @@ def _read(path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _judge(*, with_variables: bool) -> Judge:
-    return judge_by(probe_host(), os.environ if with_variables else None)
+def _judge(subject: str, backend: Backend | None, *, here: bool) -> Judge:
+    """Of an instance, by what it was started with; of another log of this machine, by this shell's variables."""
+    if backend:
+        names = backend.variables(subject)
+        return judge_by(probe_host(), None if names is None else dict.fromkeys(names))
+    return judge_by(probe_host(), os.environ) if here else nobody_knows
 
 
 def _json(report: Report) -> dict[str, object]:

@@ -20,11 +20,13 @@ def nobody_knows(condition: Condition) -> bool | None:
     return None
 
 
-def judge_by(facts: HostFacts, variables: Mapping[str, str] | None) -> Judge:
-    """Judges by the facts of this machine, and by the environment variables where those of the program are known."""
+def judge_by(facts: HostFacts, variables: Mapping[str, str | None] | None) -> Judge:
+    """Judges by the facts of this machine, and by the variables of the program where they are known; None: set to anything."""
 
     def judge(condition: Condition) -> bool | None:
-        found = _values(condition.fact, facts, variables)
+        if condition.fact.startswith("env."):
+            return None if variables is None else _of_variable(condition, variables.get(condition.fact[4:], ""))
+        found = _values(condition.fact, facts)
         if found is None:
             return None
         return any(_holds(condition, value) for value in found or [""])
@@ -42,10 +44,14 @@ def sentence(condition: Condition) -> str:
     return f"{name} is {condition.equals}"
 
 
-def _values(name: str, facts: HostFacts, variables: Mapping[str, str] | None) -> list[str] | None:
+def _of_variable(condition: Condition, value: str | None) -> bool | None:
+    if value is not None:
+        return _holds(condition, value)
+    return condition.equals == "set" if condition.equals in {"set", "unset"} else None
+
+
+def _values(name: str, facts: HostFacts) -> list[str] | None:
     """What the fact is; several where there are several GPUs; empty text: there is none; None: not known."""
-    if name.startswith("env."):
-        return None if variables is None else [variables.get(name[4:], "")]
     if name.startswith("gpu."):
         return _of_gpus(name, facts)
     system = facts.system

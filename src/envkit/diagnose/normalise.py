@@ -30,6 +30,7 @@ _WHEN = (
     r"\[?[EWIF]\d{4} \d\d:\d\d:\d\d\.\d+(?: +\d+)? [\w./-]+:\d+\] ",  # glog: c10d, NCCL's watchdog
     r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]\s]+:\d+\]|[\w./-]+:\d+\]) ?",  # vLLM
     r"\[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\|[^\]]{1,120}\] (?:\S+:\d+ )?(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ )?>> ?",
+    r"(?:DEBUG {4}|INFO {5}|WARNING {2}|ERROR {4})(?=\S)",  # and its level, padded
     r"[\w.]+ - (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) - ",
 )
 """What tells when, how loudly, and from which line of code."""
@@ -44,6 +45,8 @@ _PREFIX = re.compile(
 )
 _BAR = re.compile(r"[^|]{0,160}?\d{1,3}%\|[^|]{0,400}\| *[\d.]+[kMGT]?i?B?/[\d.?]+[kMGT]?i?B? \[[^\]]{0,120}\]")
 """tqdm's."""
+_PLACE = re.compile(r"(?<=\S) {2,200}[\w.-]{1,80}\.py:\d{1,6}$")
+"""Where in the code it was said: RichHandler's column on the right."""
 _MOST = 6
 """Of prefixes before one line."""
 _HEAD = 800
@@ -81,11 +84,15 @@ def normalise(line: str, before: Said | None = None) -> Said:
         where += (groups.pop("where", "") or "").strip()
         who += "".join(value.strip() for value in groups.values() if value)
         text = text[found.end() :]
+    if text[-1:].isdigit() and (place := _PLACE.search(text, max(0, len(text) - 300))):
+        text = text[: place.start()]
     return Said(text, where, who, whole)
 
 
 def _with_same_prefix(line: str, before: Said) -> Said | None:
     """The line, if it is indented behind the very prefix of the line before it: no other prefix follows then."""
+    if not before.whole.endswith(before.text):  # a column on the right was cut off
+        return None
     length = len(before.whole) - len(before.text)
     rest = line[length:]
     if length and before.whole[length - 1] != " ":  # its own blank was cut off with an empty line

@@ -27,7 +27,7 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
     causes, consequences = _causes(likely or fatal, seen, judge)
     if not causes:
-        causes = _lesser(proofs, root)
+        causes = _lesser(proofs, root, signs)
     return Report(
         diagnoses=tuple(_told(each, judge, consequences.get(each.entry.id, [])) for each in causes),
         exception=root,
@@ -57,7 +57,8 @@ def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Pro
     causes = causes or list(proofs[:1])  # entries that beat one another in a circle
     causes.sort(key=lambda each: _order(each, seen))
     consequences: dict[str, list[str]] = {}
-    for name in explained:
+    classes = {each.entry.id for each in proofs if each.entry.general}
+    for name in (each for each in explained if each not in classes):
         cause, left = name, len(explained)
         while cause in explained and left:
             cause, left = explained[cause], left - 1
@@ -82,27 +83,33 @@ def _hides(one: Proof, other: Proof, judge: Judge) -> bool:
     return one.lines[0].line < other.lines[0].line
 
 
-def _special(proof: Proof, judge: Judge) -> tuple[int, tuple[int, int], str]:
-    """How special: what needs a fact that nobody knows comes after what needs none; then by what matched."""
+def _special(proof: Proof, judge: Judge) -> tuple[bool, int, tuple[int, int], str]:
+    """How special: a class comes last, and what needs a fact that nobody knows after what needs none; then by what matched."""
     doubts = sum(1 for each in proof.entry.facts if judge(each) is None)
     certain = len(proof.entry.facts) - doubts
-    return (certain - doubts, proof.weight, proof.entry.id)
+    return (not proof.entry.general, certain - doubts, proof.weight, proof.entry.id)
 
 
-def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, int]:
-    """What nothing could be done about comes last, and before it what the program got over long before it ended."""
+def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, int]:
+    """What nothing could be done about comes last, before it what the program got over long before it ended, and classes."""
     chain = proof.chain
     over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
-    return (chain is not None and chain.ignored, over, proof.lines[0].line)
+    return (chain is not None and chain.ignored, over, proof.entry.general, proof.lines[0].line)
 
 
-def _lesser(proofs: Sequence[Proof], root: Root | None) -> list[Proof]:
+def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:
     """Where nothing fatal is known: warnings whose failure is there too; else what says that there is more further up."""
     warnings = [each for each in proofs if each.entry.severity == "warning" and each.entry.also]
     if warnings:
         return warnings
     wrappers = [each for each in proofs if each.entry.severity == "wrapper"]
-    return [] if root and not any(_names(each, root) for each in wrappers) else wrappers[:1]
+    tells_more = (
+        root
+        and root.kind
+        and _short(root.kind) not in signs.reporting
+        and not any(_names(each, root) for each in wrappers)
+    )
+    return [] if tells_more else wrappers[:1]
 
 
 def _names(proof: Proof, root: Root) -> bool:

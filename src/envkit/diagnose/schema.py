@@ -73,6 +73,8 @@ class Entry(Struct, frozen=True, kw_only=True, rename={"also": "with"}):
     """None of these may be in any line of the same log."""
     beats: list[Identifiers] = []
     """What follows from this: told as its consequence, not as a cause; `nccl-*` stands for all such ids."""
+    general: bool = False
+    """Whether it stands for a whole class: of one line, an entry that knows more is told in its place."""
     facts: list[Condition] = []
     """All that must hold; looked at where the log is from this machine."""
     check: list[Text] = []

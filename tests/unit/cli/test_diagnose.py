@@ -83,6 +83,19 @@ def test_an_instance(envkit: Envkit, machine: Machine) -> None:
     assert (result.status, result.out, result.err) == (0, EXPLAINED, "")
 
 
+def test_an_instance_is_judged_by_what_it_was_started_with(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = b"requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='huggingface.co', port=443): Read timed out."
+    machine.venv = FakeBackend("venv", status=3, output=words)
+    assert envkit("run", "demo", "train", "--backend", "venv", "--detach", "--name", "mine").status == 0
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.com")  # of the shell, later
+
+    found = envkit("diagnose", "mine", "--json").data["diagnoses"][0]
+
+    assert (found["id"], found["confirmed"]) == ("hf-cannot-connect", ["HF_ENDPOINT is unset"])
+
+
 def test_json(envkit: Envkit, log: Path) -> None:
     assert envkit("diagnose", str(log), "--json").data == {
         "diagnoses": [

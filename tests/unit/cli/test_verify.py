@@ -285,7 +285,7 @@ def test_an_environment_that_does_not_answer_is_an_error(envkit: Envkit, machine
         "error: the environment's Python gave no answer (status 127)",
         "  python: not found",
         "",
-        "hint: its interpreter may be gone: remove the environment, and make it again",
+        "hint: its interpreter may be gone, or is no Python: name another, or make the environment again",
     ]
 
 

@@ -59,6 +59,9 @@ ENGINE = "(EngineCore_0 pid=99)"
         ),
         ("[rank1]:  1%| | 8/900 [00:17<43:23, 2.1s/it]boom", "boom", "", "[rank1]:"),
         ("web-1  | [rank0]: [2026-11-21 09:00:00] boom", "boom", "web-1  |", "[rank0]:"),
+        ("[10:00:01] ERROR    boom at last          train.py:123", "boom at last", "", ""),
+        ("           WARNING  boom                  train.py:123", "           WARNING  boom", "", ""),
+        ("see train.py:123", "see train.py:123", "", ""),
         ("ERROR: Failed building wheel", "ERROR: Failed building wheel", "", ""),
         ("error: 50% of the disk | is full", "error: 50% of the disk | is full", "", ""),
     ],
@@ -72,7 +75,7 @@ def test_nothing_is_invented(line: str) -> None:
     said = normalise(line)
 
     assert said.whole == line.rstrip()
-    assert said.whole.endswith(said.text)
+    assert said.text in said.whole
 
 
 PREFIXES = [
