@@ -90,7 +90,7 @@ class Machine:
         for folder in folders:
             (self.workspace / folder).mkdir(parents=True, exist_ok=True)
         own = share_root() / "images" / self.framework / "smoke"
-        for file in (*INSIDE.glob("*.py"), *HERE.glob("make_*.py"), *own.glob("*")):
+        for file in (*INSIDE.glob("*.py"), *HERE.glob("inside/*.py"), *own.glob("*")):
             shutil.copy(file, self.workspace / "smoke")
         for file in (HERE / self.framework).glob("*/*"):
             shutil.copy(file, self.workspace / file.parent.name)

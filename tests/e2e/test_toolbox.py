@@ -68,7 +68,7 @@ def test_estimates_count_parameters_as_transformers_does(machine: Machine) -> No
     """Of small models of every family that the estimate knows, with what they may have or not."""
     machine.run("env")
 
-    said = machine.make("count_parameters.py", json.dumps(msgspec.to_builtins(families())), "7")
+    said = machine.make("smoke/count_parameters.py", json.dumps(msgspec.to_builtins(families())), "7")
 
     counted = [json.loads(line) for line in said.splitlines()]
     wrong = [each for each in counted if read_architecture(each["config"]).parameters != each["parameters"]]
