@@ -121,10 +121,20 @@ class Root:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """A Debian with Python, a user, a checkout of envkit that has started once, and an old daemon.json."""
+def bridge() -> Iterator[None]:
+    """A bridge for the engines of these tests."""
     if os.geteuid() != 0:
-        skip("needs root: a root file system of its own")
+        skip("needs root: a root file system of its own, and a bridge")
+    subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)  # of tests that were killed
+    subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
+    subprocess.run(["ip", "address", "add", "172.31.250.1/24", "dev", BRIDGE], check=True)
+    yield
+    subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
+
+
+@pytest.fixture(scope="module")
+def fresh(bridge: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """A Debian with Python, a user, a checkout of envkit that has started once, and an old daemon.json."""
     path = tmp_path_factory.mktemp("debian") / "root"
     path.mkdir()
     container = docker("create", "debian:bookworm-slim").strip()
@@ -142,8 +152,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     clone(path / "opt/envkit")
     (path / "etc/docker").mkdir()
     (path / "etc/docker/daemon.json").write_text(json.dumps(MINE))
-    subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
-    subprocess.run(["ip", "address", "add", "172.31.250.1/24", "dev", BRIDGE], check=True)
     root = Root(path)
     root.run("useradd", "--create-home", "me")
     root.run("apt-get", "-qq", "update")
@@ -151,7 +159,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     root.envkit("--version")
     yield root
     root.close()
-    subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
 
 
 @pytest.fixture
