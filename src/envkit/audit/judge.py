@@ -159,7 +159,10 @@ def judge_cli(seen: Seen, answers: Mapping[tuple[str, ...], Answer], framework: 
             faults.append(f"{name}: nothing prints its options, so {' and '.join(options)} cannot be looked up")
     seconds = sum(each.seconds for each in answers.values())
     silent = sum(1 for app in framework.apps.values() if not help_command(app))
-    fine = f"{len(framework.apps)} apps" + (f", {silent} of them without a help to ask for" if silent else "")
+    count = len(framework.apps)
+    fine = f"{count} {'app' if count == 1 else 'apps'}" + (
+        f", {silent} of them without a help to ask for" if silent else ""
+    )
     return _with_skips(judged("cli", faults, fine, seconds=seconds, apps=len(framework.apps)), skips)
 
 
