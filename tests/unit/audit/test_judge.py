@@ -312,7 +312,7 @@ def cli(answer: Answer, **changes: Any) -> Check:
 def test_a_program_that_knows_its_options() -> None:
     check = cli(Words(HELP).answer)
 
-    assert (check.result, check.detail, check.metrics) == ("pass", "1 apps", {"apps": 1})
+    assert (check.result, check.detail, check.metrics) == ("pass", "1 app", {"apps": 1})
 
 
 @pytest.mark.parametrize("words", [HELP.replace("--port", "--server-port"), HELP.replace("--port", "--port-range")])
@@ -350,7 +350,7 @@ def test_options_that_cannot_be_looked_up_are_a_fault_and_variables_are_not() ->
     fine = judge_cli(HEALTHY, {}, framework(apps={"quiet": quiet}), gpu=False)
 
     assert check.faults == ("told: nothing prints its options, so --port cannot be looked up",)
-    assert fine.detail == "1 apps, 1 of them without a help to ask for"
+    assert fine.detail == "1 app, 1 of them without a help to ask for"
 
 
 # Variables ------------------------------------------------------------------------------------------------------------
