@@ -198,7 +198,7 @@ def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(copy: Callable[[]
     straight.envkit("bootstrap", "--yes")
     took = time.monotonic() - began
     whole = straight.state()
-    assert straight.events() == [f"{word} {step}" for step in STEPS for word in ("begin", "end")]
+    assert straight.events() == ["skip packages", *(f"{word} {step}" for step in STEPS for word in ("begin", "end"))]
     assert whole["settings"] == {**MINE, "log-driver": "json-file", "log-opts": {"max-file": "9", "max-size": "50m"}}
     assert whole["before"] == MINE
     assert "docker" in whole["groups"]  # type: ignore[operator]
@@ -217,6 +217,18 @@ def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(copy: Callable[[]
     begun, ended = (sum(each.startswith(word) for each in killed.events()) for word in ("begin", "end"))
     assert begun > ended  # some were killed inside a step
     assert "nothing is left to do\n" in killed.envkit("bootstrap")
+
+
+def test_an_engine_that_was_unpacked_and_never_configured_is_brought_to_its_end(copy: Callable[[], Root]) -> None:
+    root = copy()
+    root.run("apt-get", "-qq", "install", "--yes", "--no-install-recommends", "--download-only", "docker.io")
+    root.run("sh", "-c", "dpkg --unpack /var/cache/apt/archives/*.deb")
+
+    root.envkit("bootstrap", "--yes")
+
+    assert root.events()[:2] == ["begin packages", "end packages"]
+    assert {"end docker-running", "end docker-group"} <= {*root.events()}
+    assert "nothing is left to do\n" in root.envkit("bootstrap")
 
 
 def test_from_nothing_to_a_web_page_in_a_venv(copy: Callable[[], Root], session: Cli) -> None:

@@ -179,6 +179,8 @@ def _engine_steps(
         yield "distribution-engine"
     if missing and not sources.docker and not distribution.engine:
         return
+    if distribution.family == "debian":
+        yield "packages"
     yield from ("prerequisites", "daemon-json", "docker-running")
     if wishes.user and not (engine and engine.group_member):
         yield "docker-group"

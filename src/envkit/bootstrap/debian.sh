@@ -29,6 +29,11 @@ install_packages() {
     apt-get "${options[@]}" install -y --no-install-recommends --no-remove --fix-broken "$@"
 }
 
+# Whether no installation of packages is at work, nor was cut short.
+settled() {
+    [[ $(dpkg-query --show --showformat '${db:Status-Status} ') != *@(half-|unpacked|triggers-)* ]]
+}
+
 # Whether the package manager knows where to get the package $1.
 offered() {
     [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]

@@ -147,12 +147,34 @@ install_packages() {
     apt-get "${options[@]}" install -y --no-install-recommends --no-remove --fix-broken "$@"
 }
 
+# Whether no installation of packages is at work, nor was cut short.
+settled() {
+    [[ $(dpkg-query --show --showformat '${db:Status-Status} ') != *@(half-|unpacked|triggers-)* ]]
+}
+
 if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
 fi
 
-# 1. prerequisites: programs that fetch and check keys
+# 1. packages: no package left half installed
+# an installation that was cut short is brought to its end before anything is put on top of it
+if
+    settled
+then
+    echo '= packages: done already'
+else
+    echo '> packages: no package left half installed'
+    install_packages
+    if ! {
+        settled
+    }; then
+        echo 'error: packages did not work: `sudo dpkg --configure -a` by hand says which package cannot be configured, and why' >&2
+        exit 1
+    fi
+fi
+
+# 2. prerequisites: programs that fetch and check keys
 # keys are fetched with curl and checked with gpg, and daemon.json is merged with python3
 if
     command -v curl >/dev/null &&
@@ -175,7 +197,7 @@ else
     fi
 fi
 
-# 2. daemon-json: Docker's settings
+# 3. daemon-json: Docker's settings
 # logs of containers are kept small, and what is wanted here is added; what is there already stays, with a copy in daemon.json.before-envkit
 if
     daemon_json check 2>/dev/null
@@ -192,9 +214,10 @@ else
     fi
 fi
 
-# 3. distribution-engine: the distribution's Docker Engine
+# 4. distribution-engine: the distribution's Docker Engine
 # Docker's own repository cannot be reached from here, nor a mirror of it; this engine is older
 if
+    settled &&
     command -v dockerd >/dev/null &&
     command -v docker >/dev/null
 then
@@ -203,6 +226,7 @@ else
     echo '> distribution-engine: the distribution'"'"'s Docker Engine'
     install_packages "${engine_packages[@]}"
     if ! {
+        settled &&
         command -v dockerd >/dev/null &&
         command -v docker >/dev/null
     }; then
@@ -211,7 +235,7 @@ else
     fi
 fi
 
-# 4. docker-running: the engine, started with these settings
+# 5. docker-running: the engine, started with these settings
 # an engine that runs already is restarted where its settings are newer than it is, and running containers stop then
 if
     docker_is_current
@@ -228,7 +252,7 @@ else
     fi
 fi
 
-# 5. limits: open files
+# 6. limits: open files
 # the usual limit of 1024 open files ends data loaders and servers; it counts from the next login on
 if
     holds /etc/security/limits.d/90-envkit.conf "$limits"

@@ -189,6 +189,11 @@ install_packages() {
     apt-get "${options[@]}" install -y --no-install-recommends --no-remove --fix-broken "$@"
 }
 
+# Whether no installation of packages is at work, nor was cut short.
+settled() {
+    [[ $(dpkg-query --show --showformat '${db:Status-Status} ') != *@(half-|unpacked|triggers-)* ]]
+}
+
 # Whether the package manager knows where to get the package $1.
 offered() {
     [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]
@@ -199,7 +204,24 @@ if ((EUID != 0)); then
     exit 1
 fi
 
-# 1. prerequisites: programs that fetch and check keys
+# 1. packages: no package left half installed
+# an installation that was cut short is brought to its end before anything is put on top of it
+if
+    settled
+then
+    echo '= packages: done already'
+else
+    echo '> packages: no package left half installed'
+    install_packages
+    if ! {
+        settled
+    }; then
+        echo 'error: packages did not work: `sudo dpkg --configure -a` by hand says which package cannot be configured, and why' >&2
+        exit 1
+    fi
+fi
+
+# 2. prerequisites: programs that fetch and check keys
 # keys are fetched with curl and checked with gpg, and daemon.json is merged with python3
 if
     command -v curl >/dev/null &&
@@ -222,7 +244,7 @@ else
     fi
 fi
 
-# 2. driver: the NVIDIA driver
+# 3. driver: the NVIDIA driver
 # there is a GPU and no driver; a GPU that is in use keeps the module that it has until the machine restarts
 if
     nvidia-smi >/dev/null 2>&1
@@ -240,7 +262,7 @@ else
     fi
 fi
 
-# 3. docker-repository: Docker's own packages
+# 4. docker-repository: Docker's own packages
 # they bring buildx and compose, and an engine that hands GPUs over by CDI; the key must have Docker's fingerprint
 if
     { holds "$docker_file" "$docker_source" || offered docker-ce; }
@@ -258,7 +280,7 @@ else
     fi
 fi
 
-# 4. toolkit-repository: NVIDIA's packages for containers
+# 5. toolkit-repository: NVIDIA's packages for containers
 # the NVIDIA Container Toolkit is in no distribution; the key must have NVIDIA's fingerprint
 if
     { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }
@@ -276,7 +298,7 @@ else
     fi
 fi
 
-# 5. toolkit: the NVIDIA Container Toolkit
+# 6. toolkit: the NVIDIA Container Toolkit
 # containers get GPUs from it
 if
     command -v nvidia-ctk >/dev/null
@@ -293,7 +315,7 @@ else
     fi
 fi
 
-# 6. daemon-json: Docker's settings
+# 7. daemon-json: Docker's settings
 # logs of containers are kept small, and what is wanted here is added; what is there already stays, with a copy in daemon.json.before-envkit
 if
     daemon_json check 2>/dev/null
@@ -310,7 +332,7 @@ else
     fi
 fi
 
-# 7. nvidia-runtime: Docker's runtime for GPUs
+# 8. nvidia-runtime: Docker's runtime for GPUs
 # `docker run --gpus` and compose files ask for it where CDI does not serve
 if
     grep -qs nvidia-container-runtime /etc/docker/daemon.json
@@ -327,9 +349,10 @@ else
     fi
 fi
 
-# 8. docker-engine: Docker Engine with buildx and compose
+# 9. docker-engine: Docker Engine with buildx and compose
 # images are built and run with it; packages that are there already are not removed for it
 if
+    settled &&
     command -v dockerd >/dev/null &&
     docker buildx version >/dev/null 2>&1 &&
     docker compose version >/dev/null 2>&1
@@ -339,6 +362,7 @@ else
     echo '> docker-engine: Docker Engine with buildx and compose'
     install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin
     if ! {
+        settled &&
         command -v dockerd >/dev/null &&
         docker buildx version >/dev/null 2>&1 &&
         docker compose version >/dev/null 2>&1
@@ -348,7 +372,7 @@ else
     fi
 fi
 
-# 9. docker-running: the engine, started with these settings
+# 10. docker-running: the engine, started with these settings
 # an engine that runs already is restarted where its settings are newer than it is, and running containers stop then
 if
     docker_is_current
@@ -365,7 +389,7 @@ else
     fi
 fi
 
-# 10. cdi: the GPUs, described for containers
+# 11. cdi: the GPUs, described for containers
 # a container that gets them by CDI keeps them when systemd reloads
 if
     nvidia-ctk cdi list 2>/dev/null | grep -q nvidia.com/gpu=
@@ -383,7 +407,7 @@ else
     fi
 fi
 
-# 11. docker-group: the right to use the engine
+# 12. docker-group: the right to use the engine
 # who is in the group `docker` needs no sudo for it, and has the power of root; it counts from the next login on
 if
     [[ " $(id -nG "$user") " == *" docker "* ]]
@@ -400,7 +424,7 @@ else
     fi
 fi
 
-# 12. limits: open files
+# 13. limits: open files
 # the usual limit of 1024 open files ends data loaders and servers; it counts from the next login on
 if
     holds /etc/security/limits.d/90-envkit.conf "$limits"

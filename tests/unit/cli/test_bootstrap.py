@@ -66,7 +66,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, *, yes: bool) -> None:
     monkeypatch.setattr("envkit.cli.bootstrap.agreed", lambda _: yes)
 
 
-STEPS = ["prerequisites", "docker-repository", "daemon-json", "docker-engine", "docker-running"]
+STEPS = ["packages", "prerequisites", "docker-repository", "daemon-json", "docker-engine", "docker-running"]
 
 
 def test_every_step_is_shown_before_it_is_asked_for(
@@ -77,7 +77,7 @@ def test_every_step_is_shown_before_it_is_asked_for(
     result = envkit("bootstrap")
 
     assert (result.status, ground.ran) == (0, [])
-    assert result.err.startswith("Debian 12, docker: this machine can run containers\n  · prerequisites: ")
+    assert result.err.startswith("Debian 12, docker: this machine can run containers\n  · packages: ")
     assert (
         "        fetch_key https://download.docker.com/linux/debian/gpg 9DC858229FC7DD38854AE2D88D81803C0EBFCD88 /etc/apt/keyrings/docker.asc\n"
         '        put /etc/apt/sources.list.d/docker.sources <<<"$docker_source"\n'
@@ -93,7 +93,7 @@ def test_with_consent_they_are_run(envkit: Envkit, ground: Ground, monkeypatch: 
 
 
 def test_yes_does_not_ask_and_json_tells_what_became_of_each(envkit: Envkit, ground: Ground) -> None:
-    ground.done = frozenset({"prerequisites"})
+    ground.done = frozenset({"packages"})
 
     result = envkit("bootstrap", "--yes", "--json")
 
@@ -105,7 +105,7 @@ def test_yes_does_not_ask_and_json_tells_what_became_of_each(envkit: Envkit, gro
         "script": None,
     }
     assert [(each["id"], each["result"]) for each in result.data["steps"]] == [
-        (name, "skipped" if name == "prerequisites" else "done") for name in STEPS
+        (name, "skipped" if name == "packages" else "done") for name in STEPS
     ]
 
 
