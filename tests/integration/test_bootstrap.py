@@ -22,6 +22,7 @@ import pytest
 from tests.integration.command import docker
 from tests.integration.conftest import skip
 from tests.integration.test_launcher import clone
+from tests.integration.test_smoke import PROOF
 from tests.unit.bootstrap.test_runner import check_each_was_done_once
 
 if TYPE_CHECKING:
@@ -246,3 +247,16 @@ def test_from_nothing_to_a_web_page_in_a_venv(copy: Callable[[], Root], session:
         assert page.status == 200
     assert root.events() == ["begin limits", "end limits", "begin compiler", "end compiler"]
     assert root.run("cc", "--version").startswith("cc (Debian")
+
+
+def test_a_framework_is_proved_at_the_end(copy: Callable[[], Root]) -> None:
+    root = copy()
+    shutil.copytree(PROOF, root.path / "opt/proof")
+    matrix = ("--matrix", "/opt/proof/envmatrix.yaml")
+    root.envkit("lock", "proof-cpu", *matrix)
+
+    said = root.envkit("bootstrap", "proof", "--yes", "--backend", "venv", *matrix)
+
+    assert "end compiler" in root.events()
+    assert "\nproof-cpu on the CPU, backend venv: pass\n" in said
+    assert re.search(r"^sft-full +pass ", said, re.MULTILINE)

@@ -17,7 +17,7 @@ from envkit.cli.build import base_image_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, print_table, say, style
 from envkit.cli.instances import backends
 from envkit.cli.mirror import chosen_mirror, mirror_option
-from envkit.cli.plan import device_option, gpus_option, with_gpus
+from envkit.cli.plan import backend_option, device_option, gpus_option, with_gpus
 from envkit.errors import UsageError
 from envkit.evidence import record
 from envkit.host.describe import describe_machine
@@ -43,13 +43,7 @@ _COLOURS = {"pass": "green", "fail": "red", "error": "red", "skip": "yellow"}
 
 @click.command("smoke")
 @click.argument("name", metavar="FRAMEWORK|ENVIRONMENT")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "docker", "podman", "venv"]),
-    default="auto",
-    show_default=True,
-    help="Where the environment is; one that is not there is made.",
-)
+@backend_option("Where the environment is; one that is not there is made.")
 @device_option
 @gpus_option
 @click.option(
@@ -135,12 +129,17 @@ def smoke_command(
     return int(report.result != "pass")
 
 
+def framework_of(matrix: Matrix, name: str) -> str:
+    """The framework that is meant by its own name or by an environment's; raises `UsageError` with the nearest names."""
+    if name in matrix.file.environments:
+        return matrix.environment(name).framework.name
+    return matrix.framework(name).name
+
+
 def _plan(matrix: Matrix, name: str, facts: HostFacts, device: DeviceWish) -> Plan:
     """The plan for an environment of that name, else for the framework."""
-    if name in matrix.file.environments:
-        framework = matrix.environment(name).framework.name
-        return make_plan(matrix, framework, facts, device=device, environment=name)
-    return make_plan(matrix, matrix.framework(name).name, facts, device=device)
+    environment = name if name in matrix.file.environments else None
+    return make_plan(matrix, framework_of(matrix, name), facts, device=device, environment=environment)
 
 
 @contextmanager
