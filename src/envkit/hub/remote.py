@@ -25,11 +25,6 @@ class RefusedError(Exception):
         self.why = why
         self.reason = reason
 
-    @property
-    def passing(self) -> bool:
-        """Whether it may be otherwise in a moment."""
-        return self.why in ("unreachable", "busy", "broken")
-
 
 class StoppedError(BaseException):
     """Somebody does not want the rest any more; no `except Exception` of a library takes it for a fault of the network."""
@@ -54,11 +49,6 @@ class Into:
 
     cache: Path
     folder: Path | None = None
-
-    @property
-    def path(self) -> Path:
-        """Whose disk they are on."""
-        return self.folder or self.cache
 
 
 class Remote(Protocol):
