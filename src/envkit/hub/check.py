@@ -17,6 +17,7 @@ import msgspec
 from envkit.finding import read_words, told
 from envkit.host.files import is_file, is_folder, read
 from envkit.hub.known import Known, digest
+from envkit.hub.modelscope import DEFAULT
 from envkit.hub.tensors import BrokenHeaderError, Header, WrongLengthError, read_header
 
 if TYPE_CHECKING:
@@ -152,13 +153,19 @@ class _Looking:
             parts.append("--dataset")
         if self.place.hub == "modelscope":
             parts.append("--from modelscope")
-        if self.place.hub == "huggingface" and (read(self.place.store / "refs" / "main") or "") != self.place.revision:
-            parts.append(f"--revision {self.place.revision}")
+        if self.place.revision and self.place.revision != self.usual_revision():
+            parts.append(f"--revision {shlex.quote(self.place.revision)}")
         if not self.place.hub:
             parts.append(f"--to {shlex.quote(str(self.place.folder))}")
         if files:  # a file of the right length would stay
             parts.append("--force")
         return " ".join([*parts, *(f"--include {shlex.quote(each)}" for each in files)])
+
+    def usual_revision(self) -> str:
+        """The one that a pull brings where none is named."""
+        if self.place.hub == "modelscope":
+            return DEFAULT
+        return (read(self.place.store / "refs" / "main") or "").strip()
 
     def files(self) -> None:
         """Every file by itself."""

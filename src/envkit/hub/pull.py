@@ -7,7 +7,6 @@ import re
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from threading import Event
 from time import sleep as pause
@@ -20,7 +19,7 @@ from envkit.host.home import envkit_home
 from envkit.host.probes.disks import look_at
 from envkit.hub.check import Watcher
 from envkit.hub.places import Place
-from envkit.hub.remote import Into, RefusedError, StoppedError
+from envkit.hub.remote import Into, RefusedError, StoppedError, is_meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -144,7 +143,7 @@ def _plan(source: str, remote: Remote, wanted: Wanted, into: Into, tries: int) -
     """What is there and what is missing; raises `UsageError` where no file is meant."""
     listing = _again(lambda: remote.listing(wanted.repository, wanted.kind, wanted.revision), tries, ("busy",))
     _check_names(listing)
-    names = tuple(each for each in listing.files if _is_meant(each, wanted))
+    names = tuple(each for each in listing.files if is_meant(each, wanted.include, wanted.exclude))
     if not names:
         some = ", ".join(list(listing.files)[:5])
         raise UsageError(
@@ -270,15 +269,6 @@ def _alone(folder: Path, watcher: PullWatcher) -> FileLock:
         return lock
     lock.release()
     return lock
-
-
-def _is_meant(name: str, wanted: Wanted) -> bool:
-    """Whether the patterns mean it, in the way of both libraries: shell patterns, and `folder/` for all that is in it."""
-
-    def matches(patterns: Iterable[str]) -> bool:
-        return any(fnmatch(name, f"{each}*" if each.endswith("/") else each) for each in patterns)
-
-    return (not wanted.include or matches(wanted.include)) and not matches(wanted.exclude)
 
 
 def _is_whole(path: Path, size: int | None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from envkit.hub.known import Known
@@ -49,6 +50,15 @@ class Into:
 
     cache: Path
     folder: Path | None = None
+
+
+def is_meant(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
+    """Whether the patterns mean it, in the way of both libraries: shell patterns, and `folder/` for all that is in it."""
+
+    def matches(patterns: Iterable[str]) -> bool:
+        return any(fnmatch(name, f"{each}*" if each.endswith("/") else each) for each in patterns)
+
+    return (not include or matches(include)) and not matches(exclude)
 
 
 class Remote(Protocol):

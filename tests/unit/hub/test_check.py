@@ -215,6 +215,16 @@ def test_an_older_commit_is_mended_as_that_commit(tmp_path: Path) -> None:
     assert checked.command == f"envkit model pull Qwen/tiny --revision {'c' * 40} --force --include {SECOND}"
 
 
+@pytest.mark.parametrize(("revision", "named"), [("master", ""), ("v1.0", " --revision v1.0")])
+def test_a_revision_of_modelscope_is_mended_as_that_revision(tmp_path: Path, revision: str, named: str) -> None:
+    folder = write(tmp_path / "models" / "Qwen--tiny" / "snapshots" / revision, {**WHOLE, FIRST: b""})
+    place = find_place(str(folder), {})
+
+    checked = check_model(place, known_files(place))
+
+    assert checked.command == f"envkit model pull Qwen/tiny --from modelscope{named} --force --include {FIRST}"
+
+
 def test_a_download_that_was_interrupted_is_seen_in_the_cache(tmp_path: Path) -> None:
     folder = write_cache(tmp_path / "hub", "Qwen/tiny", WHOLE)
     write(folder.parent.parent / "blobs", {f"{'a' * 64}.incomplete": b"12345"})
