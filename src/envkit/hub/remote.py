@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from envkit.process import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
@@ -21,10 +23,10 @@ class RefusedError(Exception):
     """A hub does not give, or take, what it was asked for; `reason` is a clause for the user."""
 
     def __init__(self, why: Why, reason: str) -> None:
-        """Why, in one word and in a clause."""
-        super().__init__(reason)
+        """Why, in one word and in a clause, which is shown without a password."""
         self.why = why
-        self.reason = reason
+        self.reason = redact(reason)
+        super().__init__(self.reason)
 
 
 class StoppedError(BaseException):
