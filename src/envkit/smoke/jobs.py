@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import secrets
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,7 @@ def check_training(room: Room, name: str, training: Training) -> Check:
     faults = loss_faults(losses, training)
     faults += [f"it did not print {each!r}" for each in training.says if each not in ended.output]
     faults += [f"it did not write {each}" for each in training.files if not any(room.workspace.glob(each))]
-    metrics = {**peak_memory(ended.output), **_speed(room, training)}
+    metrics = {**peak_memory(ended.output), **(speed(_read(room, training.results)) if training.results else {})}
     fine = []
     if len(losses) >= 3:
         metrics |= {"first_loss": round(fmean(losses[:3]), 4), "last_loss": round(fmean(losses[-3:]), 4)}
@@ -161,11 +160,6 @@ def _read(room: Room, file: str) -> str:
     """What was written there; nothing where nothing was."""
     path = room.workspace / file
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _speed(room: Room, training: Training) -> dict[str, float]:
-    text = _read(room, training.results) if training.results else ""
-    return speed(json.loads(text)) if text else {}
 
 
 # Servers ----------------------------------------------------------------------------------------------------------------
