@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.safetensors|\.bin)")
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.safetensors|\.bin)")
+"""How a file is called that holds one part of the weights."""
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 _PICKLES = (".bin", ".pt", ".pth")
@@ -256,7 +257,7 @@ class _Looking:
         """Numbered files that no index names, and whose index is not there."""
         groups: dict[str, list[str]] = defaultdict(list)
         for name in {**self.sizes, **self.broken}:
-            if (found := _SHARD.fullmatch(name)) and name not in self.indexed:
+            if (found := SHARD.fullmatch(name)) and name not in self.indexed:
                 groups[f"{found['stem']}{found['suffix']}.index.json"].append(name)
         for index, files in groups.items():
             if index not in self.sizes:
