@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,7 +77,7 @@ def _answer(name: str, argv: Iterable[str], ended: Ended) -> Check:
     found = told(ended.output)
     if ended.status != 0 or found is None:
         return with_log(
-            Check(name=name, result="error", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="error", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     check = judged(name, found["faults"], found["detail"], metrics=found["metrics"], command=command)
     return with_log(check, ended.output)
@@ -111,7 +112,7 @@ def check_training(room: Room, name: str, training: Training) -> Check:
     command = (*app.argv, *training.args)
     if ended.status != 0:
         return with_log(
-            Check(name=name, result="fail", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="fail", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     text = _read(room, training.losses.file) if training.losses.file else ended.output
     losses = read_losses(text, training.losses.pattern)
@@ -148,7 +149,7 @@ def check_export(room: Room, name: str, export: Export, training: Training) -> C
     command = (*app.argv, *export.args)
     if ended.status != 0:
         return with_log(
-            Check(name=name, result="fail", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="fail", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     assert training.adapter  # noqa: S101  # load.py saw to it
     argv = ("smoke/compare.py", training.base, "--adapter", training.adapter, "--merged", export.writes)
