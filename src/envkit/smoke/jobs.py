@@ -223,6 +223,7 @@ def check_page(room: Room, name: str, page: Page) -> tuple[Check, bytes]:
                 fields=page.fields,
                 open_fields=list(page.choices),
                 within_seconds=page.load_seconds,
+                given_up=lambda: room.closed,
             )
     except AppError as error:
         return did_not_start(name, command, error), b""
