@@ -177,6 +177,8 @@ class _Looking:
             if path.is_symlink() and not path.exists():
                 self.fault("model-link-broken", name, target=str(path.readlink()))
                 continue
+            if not path.is_file():
+                continue  # a pipe would keep us waiting
             self.sizes[name] = path.stat().st_size
             self.file(path, name)
         self.unreadable.update(self.broken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,14 @@ def test_a_link_without_its_blob_leads_nowhere(tmp_path: Path) -> None:
 
     assert [each.id for each in checked.findings] == ["model-link-broken"]
     assert checked.again == (SECOND,)
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(write(tmp_path / "m", WHOLE) / "x.safetensors")
+
+    checked = check_model(Place(tmp_path / "m"), {})
+
+    assert (checked.files, checked.findings) == (6, ())
 
 
 def test_an_older_commit_is_mended_as_that_commit(tmp_path: Path) -> None:
