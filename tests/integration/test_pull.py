@@ -483,7 +483,7 @@ def test_the_same_large_file_under_two_names_is_fetched_whole(machine: Machine, 
     assert machine.watcher.notes == []
 
 
-def test_force_fetches_again_where_the_librarys_cache_is_elsewhere(
+def test_force_fetches_again_where_the_cache_lies_elsewhere(
     machine: Machine, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """HF_HUB_CACHE need not lie below HF_HOME; the blob there stayed, and was linked again."""
