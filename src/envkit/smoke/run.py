@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -205,7 +206,7 @@ class Smoke:
     def _prepare(self, progress: Progress) -> None:
         """Makes models and data."""
         for argv in self._smoke.prepare:
-            command = " ".join(("python", *argv))
+            command = shlex.join(("python", *argv))
             progress.step(command)
             ended = self.room.program("prepare", *argv, within_seconds=_PREPARE_SECONDS)
             if ended.status != 0:
