@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +21,11 @@ from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_opti
 from envkit.cli.facts import facts_option, read_facts
 from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.smoke import framework_of, smoke_command
-from envkit.errors import UsageError
+from envkit.errors import BackendError, UsageError
 from envkit.host.home import envkit_home
 from envkit.host.probes import EVERYTHING, probe_host
 from envkit.matrix.load import load_matrix
+from envkit.process import redact
 from envkit.share import write_file
 
 if TYPE_CHECKING:
@@ -131,7 +133,8 @@ def _tell_script(planned: Outline, file: Path | None, *, as_json: bool) -> None:
 def user_name() -> str:
     """Who shall use Docker: the user behind sudo, else this one; empty for root."""
     if os.geteuid() == 0:
-        return os.environ.get("SUDO_USER", "").replace("root", "")
+        name = os.environ.get("SUDO_USER", "")
+        return "" if name == "root" else name
     with suppress(KeyError):  # containers may run as anybody
         return pwd.getpwuid(os.getuid()).pw_name
     return ""
@@ -151,7 +154,7 @@ def find_outline(matrix: Matrix, facts: HostFacts, wishes: Wishes, mirror: str |
     for measured in answers.values():
         for each in measured if asked or None in (sources.docker, sources.toolkit) else ():
             if each.problem:
-                say(f"{style('not used:', dim=True)} {each.address}: {each.problem}")
+                say(f"{style('not used:', dim=True)} {redact(each.address)}: {each.problem}")
     return outline(facts, wishes, sources)
 
 
@@ -183,7 +186,11 @@ def joined_group(ended: list[Ended] | None) -> bool:
 
 
 def again_in_group() -> None:
-    """The same command, by a process that has the new group."""
+    """The same command, by a process that has the new group; raises `BackendError` where there is no `sg`."""
+    if not shutil.which("sg"):
+        raise BackendError(
+            "this process is no member of the group `docker` yet", hint="log out and in, and run the same command again"
+        )
     say("going on as a member of the group `docker`")
     os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, "-m", "envkit", *sys.argv[1:]])])  # noqa: S606
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -113,12 +114,12 @@ def smoke_command(
         if not engine.has(recipe):
             engine.make(recipe, progress)
             progress.done(f"{plan.environment.name} is ready")
-        report = smoke.run(asked, progress, describe_machine(facts))
-    if page:
-        from envkit.smoke.report import render_report
-
-        write_file(page, render_report(report, recipe, smoke.pictures))
-        say(f"  new: {page}")
+        machine = describe_machine(facts)
+        try:
+            report = smoke.run(asked, progress, machine)
+        finally:  # whatever ends it: what was seen until then is worth reading
+            if page:
+                _write_page(page, smoke, smoke.report(asked, machine))
     if recorded:
         today = datetime.now(timezone.utc).strftime("%Y-%m-%d")
         record(plan.environment, recipe.lock, *evidence_of(report, date=today))
@@ -156,6 +157,13 @@ def _workspace(wish: Path | None) -> Iterator[Path]:
     yield wish.absolute()
 
 
+def _write_page(file: Path, smoke: Smoke, report: Report) -> None:
+    from envkit.smoke.report import render_report
+
+    write_file(file, render_report(report, smoke.recipe, smoke.pictures))
+    say(f"  new: {file}")
+
+
 def _show_checks(names: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json(names)
@@ -177,7 +185,7 @@ def _show_failure(check: Check) -> None:
     for fault in check.faults if len(check.faults) > 1 else ():
         click.echo(f"  - {fault}")
     if check.command:
-        click.echo(f"  command: {' '.join(check.command)}")
+        click.echo(f"  command: {shlex.join(check.command)}")
     for line in check.log:
         click.echo(f"  | {line}")
     if check.diagnosis:
