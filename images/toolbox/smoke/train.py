@@ -15,6 +15,7 @@ from transformers import (
     HfArgumentParser,
     Trainer,
     TrainingArguments,
+    set_seed,
 )
 
 
@@ -27,6 +28,7 @@ class Wish:
 
 
 wish, arguments = HfArgumentParser((Wish, TrainingArguments)).parse_yaml_file(sys.argv[1])
+set_seed(arguments.seed)  # the Trainer does so too, after the adapter was made
 tokenizer = AutoTokenizer.from_pretrained("models/tiny")
 model = AutoModelForCausalLM.from_pretrained("models/tiny", dtype="float32")
 if wish.lora:
