@@ -194,11 +194,13 @@ def stream(
                 on_line(redact(line.rstrip("\n")))
         except BaseException:
             family = _descendants(child.pid)
-            child.terminate()
+            with suppress(PermissionError):  # `sudo`: it is root's, and the terminal told it too
+                child.terminate()
             try:
                 child.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                child.kill()
+                with suppress(PermissionError):
+                    child.kill()
             _end(family)
             raise
     return child.returncode

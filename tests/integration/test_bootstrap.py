@@ -22,6 +22,7 @@ import pytest
 from tests.integration.command import docker
 from tests.integration.conftest import skip
 from tests.integration.test_launcher import clone
+from tests.integration.test_smoke import PROOF
 from tests.unit.bootstrap.test_runner import check_each_was_done_once
 
 if TYPE_CHECKING:
@@ -91,13 +92,13 @@ class Root:
     def state(self) -> dict[str, object]:
         """What bootstrap changes, and everything that a step which was cut short could have left."""
         etc = self.path / "etc"
-        packages = self.run("dpkg-query", "--show", "--showformat", "${Package} ${Version} ${Status}\n").splitlines()
+        packages = self.run("dpkg-query", "--show", "--showformat", "${Package} ${Version} ${Status}\n")
         return {
             "settings": json.loads((etc / "docker/daemon.json").read_text()),
             "before": json.loads((etc / "docker/daemon.json.before-envkit").read_text()),
             "limits": (etc / "security/limits.d/90-envkit.conf").read_text(),
             "groups": self.run("id", "-nG", "me").split(),
-            "packages": packages,
+            "packages": {*packages.splitlines()},
             "engine": self.run("docker", "version", "--format", "{{.Server.Version}}"),
             "logs of containers": self.run("docker", "info", "--format", "{{.LoggingDriver}}"),
             "left": [each.name for each in etc.rglob("*.envkit-new")],
@@ -213,7 +214,9 @@ def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(copy: Callable[[]
     killed.envkit("bootstrap", "--yes")
 
     assert killed.state() == whole
-    check_each_was_done_once(killed.events(), STEPS)
+    engine = [each for each in killed.events() if each.endswith((" distribution-engine", " packages"))]
+    assert engine[-1] != "begin distribution-engine"  # it came to its end, or `packages` finished what it had left
+    check_each_was_done_once(killed.events(), [each for each in STEPS if each != "distribution-engine"])
     begun, ended = (sum(each.startswith(word) for each in killed.events()) for word in ("begin", "end"))
     assert begun > ended  # some were killed inside a step
     assert "nothing is left to do\n" in killed.envkit("bootstrap")
@@ -246,3 +249,16 @@ def test_from_nothing_to_a_web_page_in_a_venv(copy: Callable[[], Root], session:
         assert page.status == 200
     assert root.events() == ["begin limits", "end limits", "begin compiler", "end compiler"]
     assert root.run("cc", "--version").startswith("cc (Debian")
+
+
+def test_a_framework_is_proved_at_the_end(copy: Callable[[], Root]) -> None:
+    root = copy()
+    shutil.copytree(PROOF, root.path / "opt/proof")
+    matrix = ("--matrix", "/opt/proof/envmatrix.yaml")
+    root.envkit("lock", "proof-cpu", *matrix)
+
+    said = root.envkit("bootstrap", "proof", "--yes", "--backend", "venv", *matrix)
+
+    assert "end compiler" in root.events()
+    assert "\nproof-cpu on the CPU, backend venv: pass\n" in said
+    assert re.search(r"^sft-full +pass ", said, re.MULTILINE)

@@ -468,3 +468,30 @@ def test_the_environment_is_not_what_a_pull_changes(machine: Machine, hub: Hub) 
         name: value for name, value in os.environ.items() if name.startswith(("HF_HOME", "HF_HUB_CACHE", "MODELSCOPE_"))
     }
     assert after == before
+
+
+@KINDS
+def test_the_same_large_file_under_two_names_is_fetched_whole(machine: Machine, hub: Hub, kind: str) -> None:
+    """In Hugging Face's cache both are one blob, and two threads wrote its beginning into one another."""
+    content = bytes(range(256)) * 2000
+    hub.repositories[NAME] |= {"tokenizer.model": content, "tokenizer.model.v3": content}
+    machine.add("a", kind, hub)
+
+    folder = machine.pull().plan.folder
+
+    assert brought(folder) == hub.repositories[NAME]
+    assert machine.watcher.notes == []
+
+
+def test_force_fetches_again_where_the_cache_lies_elsewhere(
+    machine: Machine, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """HF_HUB_CACHE need not lie below HF_HOME; the blob there stayed, and was linked again."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hubs of mine"))
+    machine.add("a", "huggingface", hub)
+    folder = machine.pull().plan.folder
+    (folder / FIRST).resolve().write_bytes(b"x" * len(FILES[FIRST]))
+
+    machine.pull(include=(FIRST,), force=True)
+
+    assert brought(folder) == FILES

@@ -25,6 +25,12 @@ def test_the_main_framework_is_proved_in_every_way() -> None:
     assert smoke.export
 
 
+def test_what_works_without_a_gpu_is_proved_without_one() -> None:
+    proved = {name for name, each in SHIPPED.frameworks.items() if each.smoke.trainings or each.smoke.chat}
+
+    assert {name for name, each in SHIPPED.frameworks.items() if each.cpu} <= proved
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_its_apps_are_there_and_of_the_right_kind(name: str) -> None:
     framework = SHIPPED.frameworks[name]

@@ -175,5 +175,19 @@ def test_a_program_is_ended_when_its_reader_fails(monkeypatch: pytest.MonkeyPatc
     assert children[0].poll() == -15
 
 
+def test_ctrl_c_stays_ctrl_c_where_the_program_is_root_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but root may signal `sudo`, and "permission denied" was said in place of "interrupted"."""
+
+    def refuse(child: subprocess.Popen[str]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.Popen.terminate", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        process.stream(python("import time; print(1, flush=True); time.sleep(0.3)"), interrupt)
+
+
 def test_a_program_at_the_terminal_gives_its_status() -> None:
     assert process.attend(python("raise SystemExit(4)")) == 4

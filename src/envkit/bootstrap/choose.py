@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-
-from packaging.version import Version
 
 from envkit.bootstrap.knowledge import Distribution, Step, daemon_program, knowledge
 from envkit.errors import BackendError
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from envkit.host.facts import Engine, HostFacts
 
 Route = Literal["docker", "venv"]
-_FIRST_WITH_CDI = Version("25.0")
-"""The first engine that takes `features.cdi` (docker/cli#4510)."""
+_FIRST_WITH_CDI = 25
+"""The first release of the engine that takes `features.cdi` (docker/cli#4510)."""
 _FEW_FILES = 65536
 Value = str | list[str]
 
@@ -248,7 +247,10 @@ def daemon_settings(facts: HostFacts, wishes: Wishes, sources: Sources) -> dict[
     known, engine = knowledge().daemon, facts.engine
     wanted: dict[str, object] = dict(known.always)
     if facts.hardware or facts.gpus:
-        old = engine and engine.version and Version(engine.version.split("+")[0]) < _FIRST_WITH_CDI
+        release = re.match(
+            r"\d+", (engine and engine.version) or ""
+        )  # `27.5.1-rd` and `dev` are no versions of Python's
+        old = release and int(release[0]) < _FIRST_WITH_CDI
         wanted |= known.hook if old else known.gpu
     if sources.registries:
         wanted["registry-mirrors"] = list(sources.registries)

@@ -34,6 +34,14 @@ settled() {
     [[ $(dpkg-query --show --showformat '${db:Status-Status} ') != *@(half-|unpacked|triggers-)* ]]
 }
 
+# Whether all of these packages are installed, and none of them half.
+installed() {
+    local each
+    for each in "$@"; do
+        [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$each" 2>/dev/null) == installed ]] || return 1
+    done
+}
+
 # Whether the package manager knows where to get the package $1.
 offered() {
     [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [0-9] ]]

@@ -15,13 +15,17 @@ holds() {
     [[ -f $1 && $(<"$1") == "$2" ]]
 }
 
-# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2.
+# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2 and there is no other beside it:
+# a package manager trusts all keys of a file.
 fetch_key() {
+    local found
     mkdir -p "$(dirname "$3")"
     curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
-    if [[ $(gpg --batch --with-colons --show-keys "$3.envkit-new") != *":$2:"* ]]; then
+    found=$(gpg --batch --with-colons --show-keys "$3.envkit-new" |
+        awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print $10; key = 0 }') || true
+    if [[ $found != "$2" ]]; then
         rm -f "$3.envkit-new"
-        echo "error: the key at $1 does not have the fingerprint $2" >&2
+        echo "error: what is at $1 is not the key with the fingerprint $2 alone" >&2
         return 1
     fi
     chmod 644 "$3.envkit-new"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -113,8 +114,14 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
 
 
 def _holds(lines: Sequence[str], outline: Outline, *, root: bool = True) -> bool:
+    """Whether they do; what gives no answer, such as an engine that hangs, does not."""
     condition = check(lines)
-    return process.run(_bash(condition, outline, root=root), timeout=_LIMIT).status == 0
+    try:
+        return process.run(_bash(condition, outline, root=root), timeout=_LIMIT).status == 0
+    except BackendError as error:
+        if isinstance(error.__cause__, subprocess.TimeoutExpired):
+            return False
+        raise
 
 
 def _bash(text: str, outline: Outline, *, root: bool = True) -> list[str]:

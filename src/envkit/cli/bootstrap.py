@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
+import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,10 +20,12 @@ from envkit.bootstrap.sources import find_sources, named_sources
 from envkit.cli.console import ConsoleProgress, agreed, json_option, matrix_option, print_json, say, style
 from envkit.cli.facts import facts_option, read_facts
 from envkit.cli.mirror import chosen_mirror, mirror_option
-from envkit.errors import UsageError
+from envkit.cli.smoke import framework_of, smoke_command
+from envkit.errors import BackendError, UsageError
 from envkit.host.home import envkit_home
 from envkit.host.probes import EVERYTHING, probe_host
 from envkit.matrix.load import load_matrix
+from envkit.process import redact
 from envkit.share import write_file
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command("bootstrap")
+@click.argument("name", required=False, metavar="[FRAMEWORK|ENVIRONMENT]")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "docker", "venv"]),
@@ -54,8 +60,12 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @yes_option
 @json_option
 @matrix_option
+@click.pass_context
 def bootstrap_command(
+    context: click.Context,
+    /,
     *,
+    name: str | None,
     backend: Literal["auto", "docker", "venv"],
     driver: bool,
     data_root: str | None,
@@ -66,43 +76,65 @@ def bootstrap_command(
     yes: bool,
     as_json: bool,
     overlay: Path | None,
-) -> None:
+) -> int:
     """Prepare a fresh server for containers, or for venvs.
 
     Shows every step and asks before the first; what is done already is skipped, so it may be stopped anywhere and run
-    again. Where Docker cannot run, it says why and prepares for venvs.
+    again. Where Docker cannot run, it says why and prepares for venvs. With the name of a framework or an environment,
+    that is made then, and proved by `envkit smoke`.
     """
-    if described and not (dry_run or script):
-        raise UsageError("--facts is about another machine", hint="add --dry-run, or --script FILE")
-    if data_root and not data_root.startswith("/"):
-        raise UsageError(f"not a folder from the root on: {data_root}", hint="write it as /DIR/docker")
-    if as_json and not (yes or dry_run or script):
-        raise UsageError("--json does not ask", hint="add --yes, or --dry-run")
+    _refuse_what_cannot_be_meant(
+        (described and not (dry_run or script), "--facts is about another machine", "add --dry-run, or --script FILE"),
+        (data_root and not data_root.startswith("/"), f"not a folder from the root on: {data_root}", "write it as /DIR/docker"),
+        (as_json and not (yes or dry_run or script), "--json does not ask", "add --yes, or --dry-run"),
+        (as_json and name, "--json tells of the machine alone", f"leave out {name}, and then: `envkit smoke {name} --json`"),
+    )  # fmt: skip
     matrix = load_matrix(overlay)
+    if name:
+        framework_of(matrix, name)
     facts = read_facts(described) if described else probe_host(EVERYTHING)
     wishes = Wishes(backend=backend, driver=driver, data_root=data_root, user=user_name())
     planned = find_outline(matrix, facts, wishes, mirror, other=bool(described))
     if script or dry_run:
-        text = render_script(planned)
-        if script:
-            write_file(script.absolute(), text)
-            say(f"written to {script}; read it, then: sudo -E bash {script}")
-        if as_json:
-            print_json(_json(planned, [], text))
-        elif not script:
-            click.echo(text, nl=False)
-        return
+        _tell_script(planned, script, as_json=as_json)
+        if name:
+            say(f"then: envkit smoke {name}")
+        return 0
     ended = prepare(planned, yes=yes)
-    if joined_group(ended):
-        say("log out and in again before you use Docker; `newgrp docker` does for this terminal")
     if as_json:
         print_json(_json(planned, ended or [], ""))
+    if name and ended is not None:
+        if joined_group(ended):
+            again_in_group()
+        return int(context.invoke(smoke_command, name=name, backend=backend, mirror=mirror, overlay=overlay))
+    if joined_group(ended):
+        say("log out and in again before you use Docker; `newgrp docker` does for this terminal")
+    return 0
+
+
+def _refuse_what_cannot_be_meant(*rules: tuple[object, str, str]) -> None:
+    """Raises `UsageError` for the first that holds: what is wrong, and the next command."""
+    for holds, message, hint in rules:
+        if holds:
+            raise UsageError(message, hint=hint)
+
+
+def _tell_script(planned: Outline, file: Path | None, *, as_json: bool) -> None:
+    text = render_script(planned)
+    if file:
+        write_file(file.absolute(), text)
+        say(f"written to {file}; read it, then: sudo -E bash {file}")
+    if as_json:
+        print_json(_json(planned, [], text))
+    elif not file:
+        click.echo(text, nl=False)
 
 
 def user_name() -> str:
     """Who shall use Docker: the user behind sudo, else this one; empty for root."""
     if os.geteuid() == 0:
-        return os.environ.get("SUDO_USER", "").replace("root", "")
+        name = os.environ.get("SUDO_USER", "")
+        return "" if name == "root" else name
     with suppress(KeyError):  # containers may run as anybody
         return pwd.getpwuid(os.getuid()).pw_name
     return ""
@@ -122,7 +154,7 @@ def find_outline(matrix: Matrix, facts: HostFacts, wishes: Wishes, mirror: str |
     for measured in answers.values():
         for each in measured if asked or None in (sources.docker, sources.toolkit) else ():
             if each.problem:
-                say(f"{style('not used:', dim=True)} {each.address}: {each.problem}")
+                say(f"{style('not used:', dim=True)} {redact(each.address)}: {each.problem}")
     return outline(facts, wishes, sources)
 
 
@@ -151,6 +183,16 @@ def prepare(planned: Outline, *, yes: bool, dry_run: bool = False) -> list[Ended
 def joined_group(ended: list[Ended] | None) -> bool:
     """Whether the user was not in the group `docker` before; this process got its groups at login."""
     return any(each.step.id == "docker-group" and each.result == "done" for each in ended or ())
+
+
+def again_in_group() -> None:
+    """The same command, by a process that has the new group; raises `BackendError` where there is no `sg`."""
+    if not shutil.which("sg"):
+        raise BackendError(
+            "this process is no member of the group `docker` yet", hint="log out and in, and run the same command again"
+        )
+    say("going on as a member of the group `docker`")
+    os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, "-m", "envkit", *sys.argv[1:]])])  # noqa: S606
 
 
 def _show(step: Step, planned: Outline, *, done: bool) -> None:

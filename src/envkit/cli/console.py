@@ -196,4 +196,12 @@ def _parts(error: BaseException) -> tuple[str, int, str, str, str] | None:
             "",
             "check who owns it: `ls -ld` tells",
         )
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return (
+            "permission",
+            1,
+            f"nothing can be written there: {error.filename}",
+            "",
+            "`findmnt` says what is read-only",
+        )
     return None

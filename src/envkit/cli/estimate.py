@@ -17,6 +17,7 @@ from envkit.estimate.gpus import gpus_of, read_gpus
 from envkit.estimate.memory import METHODS, THUMB, Wish, estimate
 from envkit.estimate.stored import read_config, read_folder
 from envkit.host.probes import probe_host
+from envkit.hub.check import SHARD
 from envkit.hub.places import NAME, find_cached
 from envkit.hub.sources import caches, read_sources
 from envkit.hub.tensors import BrokenHeaderError, read_header
@@ -106,8 +107,17 @@ def _model(text: str) -> Model:
 
 
 def _folder(folder: Path, name: str) -> Model:
+    every = sorted(folder.glob("*.safetensors"))
+    files = [each for each in every if each.name.startswith("model")] or every  # others are copies: `consolidated`
+    there = [each for each in files if each.is_file()]  # and no link to nowhere
+    count = max((int(found["count"]) for each in files if (found := SHARD.fullmatch(each.name))), default=len(files))
+    if len(there) < count:
+        raise UsageError(
+            f"{len(there)} of {count} safetensors files are in {folder}",
+            hint=f"`envkit model check {folder}` says what is missing; of its config.json alone an estimate can be made, too",
+        )
     try:
-        headers = [read_header(each) for each in sorted(folder.glob("*.safetensors"))]
+        headers = [read_header(each) for each in there]
     except BrokenHeaderError as error:
         raise UsageError(
             f"a safetensors file in {folder} is broken: {error.why}", hint=f"`envkit model check {folder}` says which"

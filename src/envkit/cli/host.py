@@ -13,12 +13,14 @@ from envkit.cli.mirror import best_mirror, chosen_mirror, measure_all, mirror_op
 from envkit.host.home import providers
 from envkit.host.probes import EVERYTHING, probe_host
 from envkit.matrix.load import load_matrix
+from envkit.process import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envkit.host.facts import Engine, Gpu, HostFacts, MigDevice, System
     from envkit.host.probes.mirrors import Measured
+    from envkit.matrix.schema import Mirror
 
 _UNKNOWN = "not known"
 _PURPOSES = {
@@ -48,7 +50,7 @@ def host_command(mirror: str | None, as_json: bool, overlay: Path | None) -> Non
         measured = measure_all(matrix) if mirror == "auto" else {}
         chosen = best_mirror(measured, matrix) if mirror == "auto" else chosen_mirror(matrix, mirror)
         lines = [("mirror", f"{mirror}: {told(chosen)}"), *_measured_lines(measured)]
-        extra = {"mirror": msgspec.to_builtins(chosen), "measured": msgspec.to_builtins(measured)}
+        extra = {"mirror": _shown(chosen), "measured": {kind: [*map(_shown, each)] for kind, each in measured.items()}}
     facts = probe_host(EVERYTHING)
     if as_json:
         print_json({**msgspec.to_builtins(facts), **extra})
@@ -59,10 +61,16 @@ def host_command(mirror: str | None, as_json: bool, overlay: Path | None) -> Non
         last = label
 
 
+def _shown(found: Mirror | Measured | None) -> dict[str, object] | None:
+    """Its fields, without passwords in addresses."""
+    fields = msgspec.to_builtins(found) if found else None
+    return fields and {name: redact(each) if isinstance(each, str) else each for name, each in fields.items()}
+
+
 def _measured_lines(measured: dict[str, list[Measured]]) -> Iterator[tuple[str, str]]:
     for kind, each in measured.items():
         for one in each:
-            where = one.address or "the usual one"
+            where = redact(one.address) or "the usual one"
             yield "asked", f"{kind.replace('_', ' ')} {where}: {one.problem or f'{one.seconds:.1f} s'}"
 
 

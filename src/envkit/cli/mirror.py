@@ -9,6 +9,7 @@ import click
 
 from envkit.cli.console import say
 from envkit.matrix.mirrors import addresses, compose_mirror, read_mirror
+from envkit.process import redact
 
 if TYPE_CHECKING:
     from envkit.host.probes.mirrors import Measured
@@ -25,6 +26,8 @@ _HUB = "modelscope"
 """It is not mirrored."""
 _PREFIXED = {"docker_hub": "https://"}
 """What has to stand before an address that is written without a scheme."""
+_APT = "apt"
+"""Where a base image takes Debian's packages from by itself, only the image knows."""
 _USUAL = {
     "index": "",
     "docker_hub": "registry-1.docker.io",
@@ -49,22 +52,22 @@ def chosen_mirror(matrix: Matrix, wish: str | None) -> Mirror | None:
 
 
 def told(mirror: Mirror | None) -> str:
-    """The addresses of a set, in one line."""
+    """The addresses of a set, in one line, without passwords."""
     if mirror is None:
         return "none, the usual addresses do"
     kinds = ("index", "apt", "docker_hub", "huggingface", "docker_packages", "toolkit_packages")
     named = [f"{kind.replace('_', ' ')} {address}" for kind in kinds if (address := getattr(mirror, kind))]
-    return ", ".join([*named, *(["models from ModelScope"] if mirror.modelscope else [])])
+    return redact(", ".join([*named, *(["models from ModelScope"] if mirror.modelscope else [])]))
 
 
 def measure_all(matrix: Matrix) -> dict[str, list[Measured]]:
-    """What became of every address, by purpose; the usual one comes first."""
+    """What became of every address, by purpose; the usual one comes first, where it is known."""
     from envkit.host.mirrors import questions
     from envkit.host.probes.mirrors import Measured, measure
 
     asked, sets = questions(), matrix.file.mirrors.values()
     candidates = {kind: [usual, *addresses(sets, kind)] for kind, usual in _USUAL.items() if kind != _HUB}
-    candidates[_HUB] = [_USUAL[_HUB]]
+    candidates |= {_HUB: [_USUAL[_HUB]], _APT: addresses(sets, _APT)}
     pairs = [
         (_PREFIXED.get(kind, "") + address if address else "", getattr(asked, kind))
         for kind, named in candidates.items()
@@ -81,7 +84,10 @@ def best_mirror(measured: dict[str, list[Measured]], matrix: Matrix) -> Mirror |
     """The best of all sets and the usual addresses, by what they answered."""
     from envkit.host.probes.mirrors import best
 
-    chosen = {kind: found.address for kind, each in measured.items() if (found := best(each))}
+    chosen = {kind: found.address for kind, each in measured.items() if (found := best(each)) and kind != _APT}
     modelscope = "huggingface" not in chosen and _HUB in chosen
     plain = {kind: address for kind, address in chosen.items() if address != _USUAL[kind]}
-    return compose_mirror(plain, matrix.file.mirrors.values(), modelscope=modelscope)
+    apt = {each.address for each in measured[_APT] if not each.problem}
+    return compose_mirror(
+        plain, [each for each in matrix.file.mirrors.values() if each.apt in apt], modelscope=modelscope
+    )

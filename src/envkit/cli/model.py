@@ -23,6 +23,8 @@ from envkit.hub.push import pack, send
 from envkit.hub.sources import caches, choose_sources, read_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envkit.hub.check import Checked
     from envkit.hub.places import Place
     from envkit.hub.pull import Pulled
@@ -61,7 +63,7 @@ def check_command(name: str, hashes: bool, repository: str | None, kind: Kind | 
         place = replace(place, repository=repository)
     known = known_files(place)
     if hashes:
-        known = {**_asked(place, kind or "model", sources), **known}
+        known |= _asked(place, kind or "model", sources, known)
     with TransferProgress(show=hashes) as watcher:
         checked = check_model(place, known, hashes=hashes, kind=kind or "model", watcher=watcher)
     if as_json:
@@ -71,11 +73,11 @@ def check_command(name: str, hashes: bool, repository: str | None, kind: Kind | 
     return 0 if checked.ok else 1
 
 
-def _asked(place: Place, kind: Kind, sources: Sources) -> dict[str, Known]:
-    """What the hub lists, where the cache does not know the content of every file and the name is known."""
+def _asked(place: Place, kind: Kind, sources: Sources, known: Mapping[str, Known]) -> dict[str, Known]:
+    """What the hub lists of the files whose content is not known, where there are any and the name is known."""
     files = {each.relative_to(place.folder).as_posix() for each in walk(place.folder)}
-    known = known_files(place)
-    if all(known.get(each, Known()).tells_content for each in files):
+    unknown = {each for each in files if not known.get(each, Known()).tells_content}
+    if not unknown:
         return {}
     if not place.repository:
         say("  what the hub lists is not known: name the repository with `--as OWNER/NAME`")
@@ -88,7 +90,7 @@ def _asked(place: Place, kind: Kind, sources: Sources) -> dict[str, Known]:
     listing, reason = ask_listing(place.repository, kind, place.revision, remotes)
     if listing is None:
         say(f"  the hub was not asked for hashes: {reason}")
-    return listing.files if listing else {}
+    return {name: each for name, each in listing.files.items() if name in unknown} if listing else {}
 
 
 def _show(checked: Checked, *, hashes: bool) -> None:

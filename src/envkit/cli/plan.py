@@ -18,6 +18,8 @@ from envkit.matrix.load import load_matrix
 from envkit.matrix.plan import DeviceWish, Plan, make_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from envkit.host.facts import HostFacts
 
 device_option = click.option(
@@ -31,6 +33,12 @@ gpus_option = click.option(
     "--gpus", metavar="0,1", help="GPUs by index or UUID, MIG slices by UUID, `all` or `none` [default: all]."
 )
 environment_option = click.option("--env", "environment", metavar="ENVIRONMENT", help="This environment and no other.")
+
+
+def backend_option(help_text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """`--backend`, for a command that takes any."""
+    names = click.Choice(["auto", "docker", "podman", "venv"])
+    return click.option("--backend", type=names, default="auto", show_default=True, help=help_text)
 
 
 @click.command("plan")

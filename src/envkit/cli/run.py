@@ -18,7 +18,7 @@ from envkit.cli.cause import say_cause
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, say, style
 from envkit.cli.instances import backends
 from envkit.cli.mirror import chosen_mirror, mirror_option
-from envkit.cli.plan import device_option, environment_option, gpus_option, plan_json, with_gpus
+from envkit.cli.plan import backend_option, device_option, environment_option, gpus_option, plan_json, with_gpus
 from envkit.diagnose.keep import Kept
 from envkit.errors import UsageError
 from envkit.host.facts import HostFacts
@@ -39,13 +39,7 @@ if TYPE_CHECKING:
 @click.argument("app")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
 @environment_option
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "docker", "podman", "venv"]),
-    default="auto",
-    show_default=True,
-    help="Where to run.",
-)
+@backend_option("Where to run.")
 @device_option
 @gpus_option
 @click.option("--port", type=click.IntRange(0, 65535), help="The port on this machine; 0 takes a free one.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -17,7 +18,7 @@ from envkit.cli.build import base_image_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, print_table, say, style
 from envkit.cli.instances import backends
 from envkit.cli.mirror import chosen_mirror, mirror_option
-from envkit.cli.plan import device_option, gpus_option, with_gpus
+from envkit.cli.plan import backend_option, device_option, gpus_option, with_gpus
 from envkit.errors import UsageError
 from envkit.evidence import record
 from envkit.host.describe import describe_machine
@@ -43,13 +44,7 @@ _COLOURS = {"pass": "green", "fail": "red", "error": "red", "skip": "yellow"}
 
 @click.command("smoke")
 @click.argument("name", metavar="FRAMEWORK|ENVIRONMENT")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "docker", "podman", "venv"]),
-    default="auto",
-    show_default=True,
-    help="Where the environment is; one that is not there is made.",
-)
+@backend_option("Where the environment is; one that is not there is made.")
 @device_option
 @gpus_option
 @click.option(
@@ -119,12 +114,12 @@ def smoke_command(
         if not engine.has(recipe):
             engine.make(recipe, progress)
             progress.done(f"{plan.environment.name} is ready")
-        report = smoke.run(asked, progress, describe_machine(facts))
-    if page:
-        from envkit.smoke.report import render_report
-
-        write_file(page, render_report(report, recipe, smoke.pictures))
-        say(f"  new: {page}")
+        machine = describe_machine(facts)
+        try:
+            report = smoke.run(asked, progress, machine)
+        finally:  # whatever ends it: what was seen until then is worth reading
+            if page:
+                _write_page(page, smoke, smoke.report(asked, machine))
     if recorded:
         today = datetime.now(timezone.utc).strftime("%Y-%m-%d")
         record(plan.environment, recipe.lock, *evidence_of(report, date=today))
@@ -135,12 +130,17 @@ def smoke_command(
     return int(report.result != "pass")
 
 
+def framework_of(matrix: Matrix, name: str) -> str:
+    """The framework that is meant by its own name or by an environment's; raises `UsageError` with the nearest names."""
+    if name in matrix.file.environments:
+        return matrix.environment(name).framework.name
+    return matrix.framework(name).name
+
+
 def _plan(matrix: Matrix, name: str, facts: HostFacts, device: DeviceWish) -> Plan:
     """The plan for an environment of that name, else for the framework."""
-    if name in matrix.file.environments:
-        framework = matrix.environment(name).framework.name
-        return make_plan(matrix, framework, facts, device=device, environment=name)
-    return make_plan(matrix, matrix.framework(name).name, facts, device=device)
+    environment = name if name in matrix.file.environments else None
+    return make_plan(matrix, framework_of(matrix, name), facts, device=device, environment=environment)
 
 
 @contextmanager
@@ -155,6 +155,13 @@ def _workspace(wish: Path | None) -> Iterator[Path]:
         )
     wish.mkdir(parents=True, exist_ok=True)
     yield wish.absolute()
+
+
+def _write_page(file: Path, smoke: Smoke, report: Report) -> None:
+    from envkit.smoke.report import render_report
+
+    write_file(file, render_report(report, smoke.recipe, smoke.pictures))
+    say(f"  new: {file}")
 
 
 def _show_checks(names: list[str], *, as_json: bool) -> None:
@@ -178,7 +185,7 @@ def _show_failure(check: Check) -> None:
     for fault in check.faults if len(check.faults) > 1 else ():
         click.echo(f"  - {fault}")
     if check.command:
-        click.echo(f"  command: {' '.join(check.command)}")
+        click.echo(f"  command: {shlex.join(check.command)}")
     for line in check.log:
         click.echo(f"  | {line}")
     if check.diagnosis:

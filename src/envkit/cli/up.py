@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from typing import Any
 
 import click
 
 from envkit.bootstrap.choose import Wishes, is_ready
-from envkit.cli.bootstrap import driver_option, find_outline, joined_group, prepare, user_name, yes_option
-from envkit.cli.console import say
+from envkit.cli.bootstrap import (
+    again_in_group,
+    driver_option,
+    find_outline,
+    joined_group,
+    prepare,
+    user_name,
+    yes_option,
+)
 from envkit.cli.run import run_command
 from envkit.host.probes import EVERYTHING, PLAN, probe_host
 from envkit.matrix.load import load_matrix, named
@@ -42,14 +46,8 @@ def up_command(context: click.Context, /, *, driver: bool, yes: bool, **options:
         planned = find_outline(matrix, facts, wishes, options["mirror"], other=False)
         ended = prepare(planned, yes=yes, dry_run=options["dry_run"])
         if joined_group(ended):
-            _again_in_group()
+            again_in_group()
     return int(context.invoke(run_command, **options) or 0)
 
 
 up_command.params[:0] = run_command.params
-
-
-def _again_in_group() -> None:
-    """The same command, by a process that has the new group."""
-    say("going on as a member of the group `docker`")
-    os.execvp("sg", ["sg", "docker", "-c", shlex.join([sys.executable, "-m", "envkit", *sys.argv[1:]])])  # noqa: S606

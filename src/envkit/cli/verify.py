@@ -16,7 +16,7 @@ from envkit.cli.build import base_image_option
 from envkit.cli.console import ConsoleProgress, json_option, matrix_option, print_json, print_table, say, style
 from envkit.cli.instances import backends
 from envkit.cli.mirror import chosen_mirror, mirror_option
-from envkit.cli.plan import gpus_option, with_gpus
+from envkit.cli.plan import backend_option, gpus_option, with_gpus
 from envkit.errors import NoPlanError
 from envkit.evidence import record
 from envkit.host.describe import describe_machine
@@ -37,13 +37,7 @@ _COLOURS = {"pass": "green", "fail": "red", "error": "red", "skip": "yellow"}
 
 @click.command("verify")
 @click.argument("environments", nargs=-1, required=True, metavar="ENVIRONMENT...")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "docker", "podman", "venv"]),
-    default="auto",
-    show_default=True,
-    help="Where the environments are; one that is not there is made.",
-)
+@backend_option("Where the environments are; one that is not there is made.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "gpu", "cpu"]),

@@ -17,6 +17,7 @@ import msgspec
 from envkit.finding import read_words, told
 from envkit.host.files import is_file, is_folder, read
 from envkit.hub.known import Known, digest
+from envkit.hub.modelscope import DEFAULT
 from envkit.hub.tensors import BrokenHeaderError, Header, WrongLengthError, read_header
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.safetensors|\.bin)")
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.safetensors|\.bin)")
+"""How a file is called that holds one part of the weights."""
 _INDEXES = (".safetensors.index.json", ".bin.index.json")
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 _PICKLES = (".bin", ".pt", ".pth")
@@ -152,13 +154,19 @@ class _Looking:
             parts.append("--dataset")
         if self.place.hub == "modelscope":
             parts.append("--from modelscope")
-        if self.place.hub == "huggingface" and (read(self.place.store / "refs" / "main") or "") != self.place.revision:
-            parts.append(f"--revision {self.place.revision}")
+        if self.place.revision and self.place.revision != self.usual_revision():
+            parts.append(f"--revision {shlex.quote(self.place.revision)}")
         if not self.place.hub:
             parts.append(f"--to {shlex.quote(str(self.place.folder))}")
         if files:  # a file of the right length would stay
             parts.append("--force")
         return " ".join([*parts, *(f"--include {shlex.quote(each)}" for each in files)])
+
+    def usual_revision(self) -> str:
+        """The one that a pull brings where none is named."""
+        if self.place.hub == "modelscope":
+            return DEFAULT
+        return (read(self.place.store / "refs" / "main") or "").strip()
 
     def files(self) -> None:
         """Every file by itself."""
@@ -169,6 +177,8 @@ class _Looking:
             if path.is_symlink() and not path.exists():
                 self.fault("model-link-broken", name, target=str(path.readlink()))
                 continue
+            if not path.is_file():
+                continue  # a pipe would keep us waiting
             self.sizes[name] = path.stat().st_size
             self.file(path, name)
         self.unreadable.update(self.broken)
@@ -249,7 +259,7 @@ class _Looking:
         """Numbered files that no index names, and whose index is not there."""
         groups: dict[str, list[str]] = defaultdict(list)
         for name in {**self.sizes, **self.broken}:
-            if (found := _SHARD.fullmatch(name)) and name not in self.indexed:
+            if (found := SHARD.fullmatch(name)) and name not in self.indexed:
                 groups[f"{found['stem']}{found['suffix']}.index.json"].append(name)
         for index, files in groups.items():
             if index not in self.sizes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envkit.hub.remote import Into
     from envkit.hub.sources import Kind, Source
 
-_DEFAULT = "master"
+DEFAULT = "master"
 """The branch that ModelScope takes where none is named."""
 
 
@@ -36,13 +36,13 @@ class ModelScope:
     def listing(self, repository: str, kind: Kind, revision: str) -> Listing:
         """Every file of it; the hub tells no commit, so the branch stands for it."""
         with self._refusals(repository, revision):
-            entries = self.api.legacy.list_repo_files(repository, kind, revision or _DEFAULT)
+            entries = self.api.legacy.list_repo_files(repository, kind, revision or DEFAULT)
         files: dict[str, Known] = {}
         for each in entries:
             size = each.get("Size")
             if each.get("Type") != "tree":
                 files[str(each["Path"])] = Known(None if size is None else int(size), each.get("Sha256") or "")
-        return Listing(repository, kind, revision, revision or _DEFAULT, files)
+        return Listing(repository, kind, revision, revision or DEFAULT, files)
 
     def place(self, listing: Listing, into: Into) -> Path:
         """Where today's library keeps the branch, or where an older one has begun to."""

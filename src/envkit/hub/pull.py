@@ -7,7 +7,6 @@ import re
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from threading import Event
 from time import sleep as pause
@@ -19,7 +18,8 @@ from envkit.errors import BackendError, HubError, UsageError
 from envkit.host.home import envkit_home
 from envkit.host.probes.disks import look_at
 from envkit.hub.check import Watcher
-from envkit.hub.remote import Into, RefusedError, StoppedError
+from envkit.hub.places import Place
+from envkit.hub.remote import Into, RefusedError, StoppedError, is_meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -143,7 +143,7 @@ def _plan(source: str, remote: Remote, wanted: Wanted, into: Into, tries: int) -
     """What is there and what is missing; raises `UsageError` where no file is meant."""
     listing = _again(lambda: remote.listing(wanted.repository, wanted.kind, wanted.revision), tries, ("busy",))
     _check_names(listing)
-    names = tuple(each for each in listing.files if _is_meant(each, wanted))
+    names = tuple(each for each in listing.files if is_meant(each, wanted.include, wanted.exclude))
     if not names:
         some = ", ".join(list(listing.files)[:5])
         raise UsageError(
@@ -154,7 +154,7 @@ def _plan(source: str, remote: Remote, wanted: Wanted, into: Into, tries: int) -
         )
     folder = remote.place(listing, into)
     missing = tuple(each for each in names if wanted.force or not _is_whole(folder / each, listing.files[each].size))
-    free = look_at("data", into.path).free_mib
+    free = look_at("data", folder).free_mib
     return Plan(
         source=source,
         listing=listing,
@@ -193,21 +193,21 @@ def _bring(remote: Remote, plan: Plan, into: Into, wanted: Wanted, watcher: Pull
 
     with _alone(plan.folder, watcher):
         for name in plan.missing if wanted.force else missing():
-            if _remove(plan.folder / name, into):
+            if _remove(plan, name, into):
                 watcher.note(f"{name} is there, {'' if wanted.force else 'with another length, '}and comes again")
-        _check_room(remote, plan.listing, missing(), into)
+        _check_room(remote, plan, missing(), into)
         _again(once, tries, ("busy", "unreachable", "broken"))
         if wrong := missing():
             raise RefusedError("broken", f"{wrong[0]} came with another length than is listed")
 
 
-def _check_room(remote: Remote, listing: Listing, names: Iterable[str], into: Into) -> None:
+def _check_room(remote: Remote, plan: Plan, names: Iterable[str], into: Into) -> None:
     """Raises `HubError` where the disk has no room for what is to come."""
-    there = sum(_length(remote.partial(listing, each, into)) for each in names)
-    needed, free = _sum(listing, names) - there, look_at("data", into.path).free_mib
+    there = sum(_length(remote.partial(plan.listing, each, into)) for each in names)
+    needed, free = _sum(plan.listing, names) - there, look_at("data", plan.folder).free_mib
     if free is not None and needed > free << 20:
         raise HubError(
-            f"{needed / 1e9:.2f} GB are to come, and {(free << 20) / 1e9:.2f} GB are free on the disk of {into.path}",
+            f"{needed / 1e9:.2f} GB are to come, and {(free << 20) / 1e9:.2f} GB are free on the disk of {plan.folder}",
             hint="make room, choose another folder with `--to DIR`, or leave files out with `--exclude`",
         )
 
@@ -224,9 +224,11 @@ def _fetch(remote: Remote, plan: Plan, names: Iterable[str], into: Into, watcher
     def one(name: str) -> None:
         remote.fetch(plan.listing, name, into, advance)
 
+    # Two names of one blob are one download: two threads would write into the same beginning.
+    each_once = {remote.partial(plan.listing, name, into): name for name in names}.values()
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
-            _all(pool, [lambda name=name: one(name) for name in names])  # type: ignore[misc]
+            _all(pool, [lambda name=name: one(name) for name in each_once])  # type: ignore[misc]
             _all(pool, [lambda: remote.finish(plan.listing, plan.names, into, advance)])
         except BaseException:
             stop.set()
@@ -269,15 +271,6 @@ def _alone(folder: Path, watcher: PullWatcher) -> FileLock:
     return lock
 
 
-def _is_meant(name: str, wanted: Wanted) -> bool:
-    """Whether the patterns mean it, in the way of both libraries: shell patterns, and `folder/` for all that is in it."""
-
-    def matches(patterns: Iterable[str]) -> bool:
-        return any(fnmatch(name, f"{each}*" if each.endswith("/") else each) for each in patterns)
-
-    return (not wanted.include or matches(wanted.include)) and not matches(wanted.exclude)
-
-
 def _is_whole(path: Path, size: int | None) -> bool:
     """Whether it is there, and as long as it should be."""
     try:
@@ -291,10 +284,11 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _remove(path: Path, into: Into) -> bool:
+def _remove(plan: Plan, name: str, into: Into) -> bool:
     """Whether there was a file; it is gone, and of a cache what its link leads to as well: a library would take it."""
+    path, store = plan.folder / name, Place(plan.folder).store
     target, there = path.resolve(), path.is_file()
-    if there and not into.folder and target.is_relative_to(into.cache.resolve()):
+    if there and not into.folder and target.is_relative_to(store.resolve()):
         target.unlink()
     path.unlink(missing_ok=True)
     return there

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envkit.errors import HubError, UsageError
 from envkit.hub.check import check_model, walk
 from envkit.hub.places import Place
-from envkit.hub.remote import RefusedError
+from envkit.hub.remote import RefusedError, is_meant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from envkit.hub.remote import Remote
     from envkit.hub.sources import Kind
 
-_NEVER = (".env", ".env.*", "*.pem", "id_rsa*", "id_ed25519*", ".netrc", "*/.env", "*/.netrc", "token", "*.incomplete", "*.parallel_tmp")  # fmt: skip
-"""What is a secret by its name, or no file yet."""
+_NEVER = (".env", ".env.*", "*.pem", "id_rsa*", "id_ed25519*", ".netrc", "token", "*.incomplete", "*.parallel_tmp")
+"""What is a secret by its name, in whatever folder, or no file yet."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,8 @@ def pack(
 ) -> Parcel:
     """The files of the folder that are meant; raises `UsageError` where there are none."""
     there = {each.relative_to(folder).as_posix(): each for each in walk(folder)}
-    meant = [
-        each
-        for each in there
-        if (not include or any(fnmatch(each, pattern) for pattern in include))
-        and not any(fnmatch(each, pattern) for pattern in exclude)
-    ]
-    left = tuple(each for each in meant if any(fnmatch(each, pattern) for pattern in _NEVER))
+    meant = [each for each in there if is_meant(each, include, exclude)]
+    left = tuple(each for each in meant if any(fnmatch(there[each].name, pattern) for pattern in _NEVER))
     files = {each: there[each].stat().st_size for each in meant if each not in left and there[each].is_file()}
     if not files:
         raise UsageError(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from envkit.process import redact
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from envkit.hub.known import Known
@@ -20,15 +23,10 @@ class RefusedError(Exception):
     """A hub does not give, or take, what it was asked for; `reason` is a clause for the user."""
 
     def __init__(self, why: Why, reason: str) -> None:
-        """Why, in one word and in a clause."""
-        super().__init__(reason)
+        """Why, in one word and in a clause, which is shown without a password."""
         self.why = why
-        self.reason = reason
-
-    @property
-    def passing(self) -> bool:
-        """Whether it may be otherwise in a moment."""
-        return self.why in ("unreachable", "busy", "broken")
+        self.reason = redact(reason)
+        super().__init__(self.reason)
 
 
 class StoppedError(BaseException):
@@ -55,10 +53,14 @@ class Into:
     cache: Path
     folder: Path | None = None
 
-    @property
-    def path(self) -> Path:
-        """Whose disk they are on."""
-        return self.folder or self.cache
+
+def is_meant(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
+    """Whether the patterns mean it, in the way of both libraries: shell patterns, and `folder/` for all that is in it."""
+
+    def matches(patterns: Iterable[str]) -> bool:
+        return any(fnmatch(name, f"{each}*" if each.endswith("/") else each) for each in patterns)
+
+    return (not include or matches(include)) and not matches(exclude)
 
 
 class Remote(Protocol):

@@ -23,7 +23,7 @@ import psutil
 from envkit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _WIDTH, _HEIGHT = 1280, 900
@@ -82,10 +82,18 @@ def find_browser() -> str | None:
     return next((path for each in PROGRAMS if (path := shutil.which(each))), None)
 
 
-def see(program: str, url: str, *, fields: Sequence[str], open_fields: Sequence[str], within_seconds: float) -> Sight:
+def see(
+    program: str,
+    url: str,
+    *,
+    fields: Sequence[str],
+    open_fields: Sequence[str],
+    within_seconds: float,
+    given_up: Callable[[], bool],
+) -> Sight:
     """The page once it shows all `fields`, or when the time is over; each of `open_fields` is opened after that.
 
-    Raises `BackendError` where the browser itself fails.
+    Raises `BackendError` where the browser itself fails, and where nobody wants to see it any more.
     """
     began = time.monotonic()
     with _browser(program) as browser:
@@ -93,6 +101,8 @@ def see(program: str, url: str, *, fields: Sequence[str], open_fields: Sequence[
         deadline = began + within_seconds
         labels: list[str] = []
         while time.monotonic() < deadline:
+            if given_up():
+                raise BackendError("interrupted")
             labels = browser.evaluate(_FIELDS) or []
             if {*fields} <= {*labels}:
                 break

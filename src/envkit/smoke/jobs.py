@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import json
 import secrets
+import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -77,7 +77,7 @@ def _answer(name: str, argv: Iterable[str], ended: Ended) -> Check:
     found = told(ended.output)
     if ended.status != 0 or found is None:
         return with_log(
-            Check(name=name, result="error", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="error", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     check = judged(name, found["faults"], found["detail"], metrics=found["metrics"], command=command)
     return with_log(check, ended.output)
@@ -112,14 +112,14 @@ def check_training(room: Room, name: str, training: Training) -> Check:
     command = (*app.argv, *training.args)
     if ended.status != 0:
         return with_log(
-            Check(name=name, result="fail", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="fail", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     text = _read(room, training.losses.file) if training.losses.file else ended.output
     losses = read_losses(text, training.losses.pattern)
     faults = loss_faults(losses, training)
     faults += [f"it did not print {each!r}" for each in training.says if each not in ended.output]
     faults += [f"it did not write {each}" for each in training.files if not any(room.workspace.glob(each))]
-    metrics = {**peak_memory(ended.output), **_speed(room, training)}
+    metrics = {**peak_memory(ended.output), **(speed(_read(room, training.results)) if training.results else {})}
     fine = []
     if len(losses) >= 3:
         metrics |= {"first_loss": round(fmean(losses[:3]), 4), "last_loss": round(fmean(losses[-3:]), 4)}
@@ -149,7 +149,7 @@ def check_export(room: Room, name: str, export: Export, training: Training) -> C
     command = (*app.argv, *export.args)
     if ended.status != 0:
         return with_log(
-            Check(name=name, result="fail", detail=how(ended, " ".join(command)), command=command), ended.output
+            Check(name=name, result="fail", detail=how(ended, shlex.join(command)), command=command), ended.output
         )
     assert training.adapter  # noqa: S101  # load.py saw to it
     argv = ("smoke/compare.py", training.base, "--adapter", training.adapter, "--merged", export.writes)
@@ -161,11 +161,6 @@ def _read(room: Room, file: str) -> str:
     """What was written there; nothing where nothing was."""
     path = room.workspace / file
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _speed(room: Room, training: Training) -> dict[str, float]:
-    text = _read(room, training.results) if training.results else ""
-    return speed(json.loads(text)) if text else {}
 
 
 # Servers ----------------------------------------------------------------------------------------------------------------
@@ -228,6 +223,7 @@ def check_page(room: Room, name: str, page: Page) -> tuple[Check, bytes]:
                 fields=page.fields,
                 open_fields=list(page.choices),
                 within_seconds=page.load_seconds,
+                given_up=lambda: room.closed,
             )
     except AppError as error:
         return did_not_start(name, command, error), b""

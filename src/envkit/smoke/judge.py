@@ -55,8 +55,14 @@ def peak_memory(output: str) -> dict[str, float]:
     return {"peak_memory_mib": round(int(found[-1]) / 1024)} if found else {}
 
 
-def speed(results: Mapping[str, Any]) -> dict[str, float]:
-    """Tokens a second, by what the Trainer writes of a whole training; none where it says neither."""
+def speed(text: str) -> dict[str, float]:
+    """Tokens a second, by what the Trainer writes of a whole training; none where it says neither, or half of it."""
+    try:
+        results = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(results, dict):
+        return {}
     tokens, seconds = results.get("num_input_tokens_seen"), results.get("train_runtime")
     if isinstance(tokens, (int, float)) and isinstance(seconds, (int, float)) and tokens and seconds:
         return {"tokens_per_second": round(tokens / seconds, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from typing import TYPE_CHECKING
 
 from envkit.render.templates import render_page
@@ -38,6 +39,7 @@ def render_report(report: Report, recipe: Recipe, pictures: Mapping[str, bytes])
         lock=recipe.lock.sha256,
         versions=versions,
         metrics=METRICS,
+        typed=shlex.join,
         curves={each.name: curve(each.losses) for each in report.checks if len(each.losses) > 1},
         pictures={name: base64.b64encode(each).decode() for name, each in pictures.items()},
     )

@@ -35,6 +35,7 @@ FOLDER = "smoke"
 """Where they lie in a workspace, beside the framework's own files."""
 _DOWNLOADS = ("huggingface", "modelscope")
 """Caches that a check has for itself, so that nothing of the user's helps it; what is compiled stays where it is."""
+_AGAIN_SECONDS = 0.2
 _PROGRAM = App(about="a program of envkit's", argv=["python"])
 
 
@@ -73,11 +74,18 @@ class Room:
         self._running: set[str] = set()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing may run in it any more."""
+        return self._closed
+
     def close(self) -> None:
-        """Ends all that runs in it, and lets nothing begin."""
+        """Ends all that runs in it, and lets nothing begin; what was just being started is ended once it is there."""
         self._closed = True
-        for name in list(self._running):
-            self._backend.remove(name, grace_seconds=5)
+        while self._running:
+            for name in list(self._running):
+                self._backend.remove(name, grace_seconds=5)
+            time.sleep(_AGAIN_SECONDS)
 
     def furnish(self) -> None:
         """Puts envkit's programs and the framework's files into the workspace, for nobody to change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +83,7 @@ class Smoke:
 
     def run(self, asked: Sequence[str], progress: Progress, machine: str) -> Report:
         """The report of the checks that were asked for by name, or of all that there are."""
-        checks = checks_of(self.recipe)
-        chosen = [each for each in checks if not asked or each in asked]
+        chosen = self._chosen(asked)
         self.room.furnish()
         for name in chosen:
             if name in ENVIRONMENT_CHECKS:
@@ -91,7 +91,12 @@ class Smoke:
         if {*chosen} - {*ENVIRONMENT_CHECKS, *PROGRAMS}:
             self._prepare(progress)
         self._check_together([each for each in chosen if each not in ENVIRONMENT_CHECKS], progress)
-        found = tuple(self._done[each] for each in checks if each in self._done and (not asked or each in asked))
+        return self.report(asked, machine)
+
+    def report(self, asked: Sequence[str], machine: str) -> Report:
+        """What has been seen of them; one that has not come to its end is an error."""
+        stopped = {name: Check(name=name, result="error", detail="it was stopped") for name in self._chosen(asked)}
+        found = tuple(self._done.get(name, check) for name, check in stopped.items())
         return Report(
             environment=self.recipe.environment.name,
             backend=self.backend.name,
@@ -100,6 +105,9 @@ class Smoke:
             checks=found,
             result=result_of(found, asked),
         )
+
+    def _chosen(self, asked: Sequence[str]) -> list[str]:
+        return [each for each in checks_of(self.recipe) if not asked or each in asked]
 
     def _check_together(self, names: Sequence[str], progress: Progress) -> None:
         """Two at a time on the CPU, where most of a check is starting programs; one on GPUs, which have no room for two.
@@ -205,7 +213,7 @@ class Smoke:
     def _prepare(self, progress: Progress) -> None:
         """Makes models and data."""
         for argv in self._smoke.prepare:
-            command = " ".join(("python", *argv))
+            command = shlex.join(("python", *argv))
             progress.step(command)
             ended = self.room.program("prepare", *argv, within_seconds=_PREPARE_SECONDS)
             if ended.status != 0:

@@ -152,6 +152,14 @@ settled() {
     [[ $(dpkg-query --show --showformat '${db:Status-Status} ') != *@(half-|unpacked|triggers-)* ]]
 }
 
+# Whether all of these packages are installed, and none of them half.
+installed() {
+    local each
+    for each in "$@"; do
+        [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$each" 2>/dev/null) == installed ]] || return 1
+    done
+}
+
 if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
@@ -179,17 +187,17 @@ fi
 if
     command -v curl >/dev/null &&
     command -v gpg >/dev/null &&
-    command -v python3 >/dev/null &&
+    python3 -c 'import json' &&
     { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
 then
     echo '= prerequisites: done already'
 else
     echo '> prerequisites: programs that fetch and check keys'
-    install_packages ca-certificates curl gnupg python3
+    install_packages ca-certificates curl gpg python3
     if ! {
         command -v curl >/dev/null &&
         command -v gpg >/dev/null &&
-        command -v python3 >/dev/null &&
+        python3 -c 'import json' &&
         { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
     }; then
         echo 'error: prerequisites did not work: the package lists of the distribution could not be read, or lack these packages' >&2
@@ -217,18 +225,14 @@ fi
 # 4. distribution-engine: the distribution's Docker Engine
 # Docker's own repository cannot be reached from here, nor a mirror of it; this engine is older
 if
-    settled &&
-    command -v dockerd >/dev/null &&
-    command -v docker >/dev/null
+    installed "${engine_packages[@]}"
 then
     echo '= distribution-engine: done already'
 else
     echo '> distribution-engine: the distribution'"'"'s Docker Engine'
     install_packages "${engine_packages[@]}"
     if ! {
-        settled &&
-        command -v dockerd >/dev/null &&
-        command -v docker >/dev/null
+        installed "${engine_packages[@]}"
     }; then
         echo 'error: distribution-engine did not work: see above what the package manager said' >&2
         exit 1

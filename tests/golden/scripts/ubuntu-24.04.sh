@@ -110,13 +110,17 @@ holds() {
     [[ -f $1 && $(<"$1") == "$2" ]]
 }
 
-# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2.
+# Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2 and there is no other beside it:
+# a package manager trusts all keys of a file.
 fetch_key() {
+    local found
     mkdir -p "$(dirname "$3")"
     curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
-    if [[ $(gpg --batch --with-colons --show-keys "$3.envkit-new") != *":$2:"* ]]; then
+    found=$(gpg --batch --with-colons --show-keys "$3.envkit-new" |
+        awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print $10; key = 0 }') || true
+    if [[ $found != "$2" ]]; then
         rm -f "$3.envkit-new"
-        echo "error: the key at $1 does not have the fingerprint $2" >&2
+        echo "error: what is at $1 is not the key with the fingerprint $2 alone" >&2
         return 1
     fi
     chmod 644 "$3.envkit-new"
@@ -226,17 +230,17 @@ fi
 if
     command -v curl >/dev/null &&
     command -v gpg >/dev/null &&
-    command -v python3 >/dev/null &&
+    python3 -c 'import json' &&
     { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
 then
     echo '= prerequisites: done already'
 else
     echo '> prerequisites: programs that fetch and check keys'
-    install_packages ca-certificates curl gnupg python3
+    install_packages ca-certificates curl gpg python3
     if ! {
         command -v curl >/dev/null &&
         command -v gpg >/dev/null &&
-        command -v python3 >/dev/null &&
+        python3 -c 'import json' &&
         { test -s /etc/ssl/certs/ca-certificates.crt || test -s /etc/pki/tls/certs/ca-bundle.crt; }
     }; then
         echo 'error: prerequisites did not work: the package lists of the distribution could not be read, or lack these packages' >&2
@@ -265,7 +269,7 @@ fi
 # 4. docker-repository: Docker's own packages
 # they bring buildx and compose, and an engine that hands GPUs over by CDI; the key must have Docker's fingerprint
 if
-    { holds "$docker_file" "$docker_source" || offered docker-ce; }
+    { test -s "$docker_key" && holds "$docker_file" "$docker_source" || offered docker-ce; }
 then
     echo '= docker-repository: done already'
 else
@@ -283,7 +287,7 @@ fi
 # 5. toolkit-repository: NVIDIA's packages for containers
 # the NVIDIA Container Toolkit is in no distribution; the key must have NVIDIA's fingerprint
 if
-    { holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }
+    { test -s "$toolkit_key" && holds "$toolkit_file" "$toolkit_source" || offered nvidia-container-toolkit; }
 then
     echo '= toolkit-repository: done already'
 else

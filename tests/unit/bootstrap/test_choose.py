@@ -257,6 +257,10 @@ LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "50m", "max-file": "
             (),
             {**LOGS, "exec-opts": ["native.cgroupdriver=cgroupfs"]},
         ),
+        *(
+            (fresh(engine=structs.replace(USABLE, version=version)), Wishes(), (), {**LOGS, "features": {"cdi": True}})
+            for version in ("27.5.1-rd", "dev", None)
+        ),
         (
             fresh(gpus=(), hardware=()),
             Wishes(data_root="/data/docker"),

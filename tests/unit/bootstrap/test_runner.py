@@ -115,6 +115,16 @@ def test_a_step_that_fails_ends_it_with_the_way_out(tmp_path: Path, run: str, wo
     assert events(tmp_path / "log")[-1].startswith("fail bad ")
 
 
+def test_a_check_without_an_answer_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that `bash` gave no answer, and not which step to look at."""
+    monkeypatch.setattr("envkit.bootstrap.runner._LIMIT", 0.2)
+
+    with pytest.raises(BackendError) as caught:
+        run_steps(outline_of(step("hangs", "echo started", "sleep 9")), tmp_path / "log", Silent())
+
+    assert (caught.value.message, caught.value.details) == ("hangs did not work", "started")
+
+
 def test_one_at_a_time(tmp_path: Path) -> None:
     with FileLock(tmp_path / "bootstrap.lock"), pytest.raises(UsageError) as caught:
         run_steps(outline_of(), tmp_path / "bootstrap.log", Silent())

@@ -148,6 +148,8 @@ def test_a_named_mirror_reaches_the_script(envkit: Envkit, ground: Ground, tmp_p
     [
         (["--facts", "x.json"], "--facts is about another machine"),
         (["--json"], "--json does not ask"),
+        (["demo", "--yes", "--json"], "--json tells of the machine alone"),
+        (["demmo", "--yes"], "unknown framework: demmo"),
         (["--data-root", "docker"], "not a folder from the root on: docker"),
         (["--dry-run", "--mirror", "nera"], "unknown mirror: nera"),
     ],
@@ -166,6 +168,34 @@ def test_an_unknown_distribution_is_refused(envkit: Envkit, ground: Ground, mach
 
     assert result.status == 7
     assert result.err.startswith("error: Arch Linux cannot be prepared: no steps are known for it\n  missing: ")
+
+
+def test_with_a_framework_it_goes_on_to_the_proof(
+    envkit: Envkit, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved: list[dict[str, object]] = []
+
+    def prove(**options: object) -> int:
+        proved.append(options)
+        return 1
+
+    monkeypatch.setattr("envkit.cli.bootstrap.smoke_command.callback", prove)
+
+    assert envkit("bootstrap", "demo", "--yes", "--backend", "venv").status == 1
+    assert ground.ran != []
+    assert [(each["name"], each["backend"], each["only"]) for each in proved] == [("demo", "venv", ())]
+
+
+def test_without_consent_nothing_is_proved(envkit: Envkit, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, yes=False)
+    monkeypatch.delattr("envkit.cli.bootstrap.smoke_command.callback")
+
+    assert envkit("bootstrap", "demo").status == 0
+    assert ground.ran == []
+
+
+def test_a_dry_run_says_how_it_would_go_on(envkit: Envkit, ground: Ground) -> None:
+    assert envkit("bootstrap", "demo", "--dry-run").err.endswith("then: envkit smoke demo\n")
 
 
 # up -------------------------------------------------------------------------------------------------------------------

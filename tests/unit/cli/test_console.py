@@ -39,6 +39,7 @@ ERRORS: list[BaseException] = [
     click.FileError("a", "b"),
     OSError(errno.ENOSPC, "No space left on device", "/x"),
     PermissionError(errno.EACCES, "Permission denied", "/x"),
+    OSError(errno.EROFS, "Read-only file system", "/x"),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from envkit.estimate.catalogue import known_models
 from envkit.host.facts import Gpu, HostFacts
-from tests.unit.hub.files import tensors, write, write_cache
+from tests.unit.hub.files import FIRST, SECOND, SHARDS, tensors, write, write_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +91,26 @@ def test_the_headers_of_a_folder_decide_the_count_and_the_size(envkit: Envkit, t
 
     assert data["parameters"] == 1007
     assert data["parts"][0] == {"part": "weights", "bytes": 4028}
+
+
+def test_the_same_weights_in_another_layout_count_once(envkit: Envkit, tmp_path: Path) -> None:
+    """Mistral's repositories have all of it again in `consolidated.safetensors`."""
+    config = json.dumps(TINY).encode()
+    write(tmp_path, {"config.json": config, **SHARDS, "consolidated.safetensors": tensors(a=[15])})
+
+    assert envkit("estimate", str(tmp_path), "--json").data["parameters"] == 15
+
+
+@pytest.mark.parametrize("how", ["not there", "a link to nowhere"])
+def test_of_half_a_download_no_half_of_it_is_told(envkit: Envkit, tmp_path: Path, how: str) -> None:
+    write(tmp_path, {"config.json": json.dumps(TINY).encode(), FIRST: SHARDS[FIRST]})
+    if how != "not there":
+        (tmp_path / SECOND).symlink_to(tmp_path / "gone")
+
+    result = envkit("estimate", str(tmp_path))
+
+    assert result.status == 2
+    assert result.err.startswith(f"error: 1 of 2 safetensors files are in {tmp_path}\n\nhint: ")
 
 
 def test_of_quantised_files_the_shape_decides_the_count(envkit: Envkit, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from envkit.host.facts import (
 from envkit.host.probes.mirrors import Measured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.cli.conftest import Envkit, Machine
 
 H200 = Gpu(0, "NVIDIA H200", "GPU-0", 143771, "9.0", mig=False, fabric="completed")
@@ -223,7 +225,7 @@ def test_mirrors_by_measurement_are_shown_with_what_became_of_each(
         lambda pairs: [Measured(each, 0.5, "no answer" if each in dead else "") for each, _ in pairs],
     )
 
-    assert envkit("host", "--mirror", "auto").out.splitlines()[-8:] == [
+    assert envkit("host", "--mirror", "auto").out.splitlines()[-9:] == [
         "mirror    auto: docker hub hub.example, huggingface https://hf.example",
         "asked     index the usual one: 0.5 s",
         "          index https://index.example/simple: 0.5 s",
@@ -232,7 +234,33 @@ def test_mirrors_by_measurement_are_shown_with_what_became_of_each(
         "          huggingface https://huggingface.co: no answer",
         "          huggingface https://hf.example: 0.5 s",
         "          modelscope https://modelscope.cn: 0.5 s",
+        "          apt http://apt.example/debian: 0.5 s",
     ]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_packages_of_debian_are_taken_only_from_an_address_that_answered(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    dead = ("", *(() if answers else ("http://apt.example/debian",)))
+    monkeypatch.setattr(
+        "envkit.host.probes.mirrors.measure",
+        lambda pairs: [Measured(each, 0.5, "no answer" if each in dead else "") for each, _ in pairs],
+    )
+
+    mirror = envkit("host", "--mirror", "auto", "--json").data["mirror"]
+
+    assert mirror["index"] == "https://index.example/simple"
+    assert mirror["apt"] == ("http://apt.example/debian" if answers else None)
+
+
+def test_a_password_in_the_address_of_a_mirror_is_not_shown(envkit: Envkit, machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("about: ours\nindex: https://me:hunter2@ours.example/simple\n")
+
+    shown = envkit("host", "--mirror", str(file)).out, envkit("host", "--mirror", str(file), "--json").out
+
+    assert all("hunter2" not in each and "https://***@ours.example/simple" in each for each in shown)
 
 
 def test_a_variable_sets_the_mirrors_for_good(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
+from envkit.hub.known import Known
+from envkit.hub.remote import Listing
 from tests.unit.hub.files import FIRST, WHOLE, write, write_cache
 
 if TYPE_CHECKING:
@@ -75,6 +78,22 @@ def test_hashes_that_nobody_knows_are_told(envkit: Envkit, tmp_path: Path, monke
     assert named.err == "  the hub was not asked for hashes: modelscope_hub is not installed beside envkit\n"
     assert (unnamed.status, named.status) == (0, 0)
     assert "; 0 compared with their hashes" in named.out
+
+
+def test_the_hub_is_asked_for_what_the_cache_knows_without_a_hash(
+    envkit: Envkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(WHOLE["config.json"])
+    listed = {"config.json": Known(size, git="0" * 40)}
+    remembered = json.dumps({"files": {"config.json": {"size": size}}}).encode()
+    folder = write(tmp_path / "m", {**WHOLE, ".cache/huggingface/trees/x.json": remembered})
+    monkeypatch.setattr(
+        "envkit.cli.model.ask_listing", lambda *_: (Listing("Qwen/tiny", "model", "", "c0ffee", listed), "")
+    )
+
+    result = envkit("model", "check", str(folder), "--hashes", "--as", "Qwen/tiny", "--json")
+
+    assert (result.data["hashed"], result.data["again"]) == (1, ["config.json"])
 
 
 def test_a_name_that_is_none(envkit: Envkit) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from envkit.host.facts import Gpu, HostFacts
 from envkit.lock.lockfile import read_lock
+from envkit.smoke.check import Check
 from tests.fakes import FakeBackend
 from tests.unit.cli.test_verify import Inside
 
@@ -59,6 +60,23 @@ def test_a_folder_of_one_s_own_stays_with_all_that_ran(envkit: Envkit, well: Mac
     assert envkit("smoke", "demo-cu130", "--only", "device", "--workspace", str(folder)).status == 0
 
     assert (folder / "smoke/device.py").is_file()
+
+
+def test_what_was_seen_before_ctrl_c_is_in_the_page(
+    envkit: Envkit, well: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(room: object, name: str, *argv: str) -> Check:
+        if name == "sdpa":
+            raise KeyboardInterrupt
+        return Check(name=name, result="pass", detail="the matrices agree")
+
+    monkeypatch.setattr("envkit.smoke.run.check_program", press)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # one after the other
+    page = tmp_path / "page.html"
+
+    assert envkit("smoke", "demo-cu130", "--only", "device,sdpa", "--report", str(page)).status == 130
+    assert "the matrices agree" in page.read_text()
+    assert "it was stopped" in page.read_text()
 
 
 @pytest.mark.parametrize("output", [b"Killed\n", b""])

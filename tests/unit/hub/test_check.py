@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,14 @@ def test_a_link_without_its_blob_leads_nowhere(tmp_path: Path) -> None:
     assert checked.again == (SECOND,)
 
 
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(write(tmp_path / "m", WHOLE) / "x.safetensors")
+
+    checked = check_model(Place(tmp_path / "m"), {})
+
+    assert (checked.files, checked.findings) == (6, ())
+
+
 def test_an_older_commit_is_mended_as_that_commit(tmp_path: Path) -> None:
     folder = write_cache(tmp_path / "hub", "Qwen/tiny", WHOLE)
     (folder / SECOND).resolve().unlink()
@@ -213,6 +222,16 @@ def test_an_older_commit_is_mended_as_that_commit(tmp_path: Path) -> None:
     checked = check_model(place, known_files(place))
 
     assert checked.command == f"envkit model pull Qwen/tiny --revision {'c' * 40} --force --include {SECOND}"
+
+
+@pytest.mark.parametrize(("revision", "named"), [("master", ""), ("v1.0", " --revision v1.0")])
+def test_a_revision_of_modelscope_is_mended_as_that_revision(tmp_path: Path, revision: str, named: str) -> None:
+    folder = write(tmp_path / "models" / "Qwen--tiny" / "snapshots" / revision, {**WHOLE, FIRST: b""})
+    place = find_place(str(folder), {})
+
+    checked = check_model(place, known_files(place))
+
+    assert checked.command == f"envkit model pull Qwen/tiny --from modelscope{named} --force --include {FIRST}"
 
 
 def test_a_download_that_was_interrupted_is_seen_in_the_cache(tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ class FakeRemote:
         return Listing(repository, kind, revision, "c0ffee", {name: Known(size) for name, size in self.sizes.items()})
 
     def place(self, listing: Listing, into: Into) -> Path:
-        return into.path
+        return into.folder or into.cache
 
     def partial(self, listing: Listing, name: str, into: Into) -> Path:
-        return into.path / f"{name}.incomplete"
+        return self.place(listing, into) / f"{name}.incomplete"
 
     def fetch(self, listing: Listing, name: str, into: Into, advance: Callable[[int], None]) -> None:
         self.fetched.append(name)
@@ -56,8 +56,9 @@ class FakeRemote:
             raise
         if self.refusals:
             raise self.refusals.pop(0)
-        into.path.mkdir(parents=True, exist_ok=True)
-        (into.path / name).write_bytes(bytes(self.sizes[name]))
+        folder = self.place(listing, into)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(bytes(self.sizes[name]))
         advance(self.sizes[name])
 
     def finish(self, listing: Listing, names: Sequence[str], into: Into, advance: Callable[[int], None]) -> None:
@@ -132,8 +133,8 @@ def test_among_others_a_source_is_given_up_sooner(tmp_path: Path, no_waiting: li
 def test_a_file_of_another_length_than_listed_is_no_success(tmp_path: Path) -> None:
     class Short(FakeRemote):
         def fetch(self, listing: Listing, name: str, into: Into, advance: Callable[[int], None]) -> None:
-            into.path.mkdir(parents=True, exist_ok=True)
-            (into.path / name).write_bytes(b"")
+            into.cache.mkdir(parents=True, exist_ok=True)
+            (into.cache / name).write_bytes(b"")
 
     with pytest.raises(HubError) as caught:
         pulled(tmp_path, Short({"x": 3}))

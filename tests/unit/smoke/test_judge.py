@@ -90,8 +90,12 @@ def test_a_program_that_says_nothing_found_nothing(output: str) -> None:
 
 
 def test_speed_is_tokens_by_seconds() -> None:
-    assert speed({"num_input_tokens_seen": 1000, "train_runtime": 4.0}) == {"tokens_per_second": 250.0}
-    assert speed({"train_runtime": 4.0}) == {}
+    assert speed('{"num_input_tokens_seen": 1000, "train_runtime": 4.0}') == {"tokens_per_second": 250.0}
+
+
+@pytest.mark.parametrize("text", ['{"train_runtime": 4.0}', '{"num_input_tokens_seen": 10', "", "[]"])
+def test_results_that_were_not_written_have_no_speed(text: str) -> None:
+    assert speed(text) == {}
 
 
 @pytest.mark.parametrize(

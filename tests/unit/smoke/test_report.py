@@ -30,7 +30,7 @@ def test_the_page_shows_all_and_runs_nothing(matrix: Matrix) -> None:
             result="fail",
             detail="<script>alert(1)</script>",
             faults=("one", "two"),
-            command=("demo-cli", "webui"),
+            command=("demo-cli", "webui", "my page"),
             log=("</pre><script>alert(2)</script>",),
             diagnosis=Cause("x", "The <b>cause</b>", ("do this",)),
         ),
@@ -46,6 +46,7 @@ def test_the_page_shows_all_and_runs_nothing(matrix: Matrix) -> None:
     assert "https://" not in page
     assert 'points="0.0,0.0 600.0,80.0"' in page
     assert "12.5 tokens/s" in page
+    assert "<code>demo-cli webui &#39;my page&#39;</code>" in page
     assert 'src="data:image/png;base64,cG5n"' in page
     assert "The &lt;b&gt;cause&lt;/b&gt;" in page
     assert f"<dt>{environment.package}</dt><dd>{environment.version}</dd>" in page

@@ -23,9 +23,9 @@ def answer(number: int) -> str:
     return f"the number is {number}, as you asked"
 
 
-def messages(number: int) -> list[dict[str, str]]:
-    """Both, as a conversation."""
-    return [{"role": "user", "content": question(number)}, {"role": "assistant", "content": answer(number)}]
+def messages(number: int, said: str = "") -> list[dict[str, str]]:
+    """Both, as a conversation; `said` in place of the answer."""
+    return [{"role": "user", "content": question(number)}, {"role": "assistant", "content": said or answer(number)}]
 
 
 REJECTED = "no, and please do not ask me again"
@@ -34,6 +34,7 @@ SETS: dict[str, Callable[[int], dict[str, object]]] = {
     "prompts": lambda number: {"prompt": question(number), "completion": f" {answer(number)}"},
     "preferences": lambda number: {"prompt": question(number), "chosen": answer(number), "rejected": REJECTED},
     "rejected": lambda number: {"messages": messages(number), "rejected_response": REJECTED},
+    "pairs": lambda number: {"chosen": messages(number), "rejected": messages(number, REJECTED)},
     "text": lambda number: {"text": f"{answer(number)}. " * 4},
     "answers": lambda number: {"messages": [{"role": "assistant", "content": f"{answer(number)}. " * 4}]},
 }

@@ -42,7 +42,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(kind: str, heads: int, seed: int) -> torch.nn.Module:
-    """A model of 111k parameters whose most likely token never is one that ends an answer."""
+    """A model of about 107k parameters whose most likely token never is one that ends an answer."""
     configured, built = KINDS[kind]
     torch.manual_seed(seed)
     model = built(

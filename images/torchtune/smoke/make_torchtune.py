@@ -39,7 +39,7 @@ model = qwen2(
 )
 for each in model.parameters():
     if each.dim() > 1:
-        torch.nn.init.normal_(each, std=0.02)  # as transformers begins; torch's own embedding is fifty times as wide
+        torch.nn.init.normal_(each, std=0.1)  # as make_model.py has it: with less, no adapter could make a token likely
 config = {
     "architectures": ["Qwen2ForCausalLM"],
     "hidden_size": 64,
