@@ -32,11 +32,15 @@ def read_losses(text: str, pattern: str) -> list[float]:
 
 
 def loss_faults(losses: Sequence[float], training: Training) -> list[str]:
-    """What is wrong with the losses: too few or too many, not finite, not falling as far as the framework's file says."""
+    """What is wrong with the losses: too few or too many, not finite, nothing, not falling as far as the framework's file says."""
     if len(losses) != training.steps:
         return [f"{training.steps} steps were to report a loss, and {len(losses)} did"]
     if bad := [number for number, each in enumerate(losses, start=1) if not math.isfinite(each)]:
         return [f"the loss of step {bad[0]} is {losses[bad[0] - 1]}"]
+    if 0 in losses:
+        return [
+            f"the loss of step {losses.index(0) + 1} is 0: the Trainer writes that in place of one that is no number"
+        ]
     first, last = fmean(losses[:3]), fmean(losses[-3:])
     if not last <= training.falls_to * first:
         wanted = f"{training.falls_to:g} of the first was expected"
