@@ -420,6 +420,7 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     results: PackagePath | None = None
     """What the Trainer writes of the whole: tokens and seconds."""
     env: dict[Variable, str] = field(default_factory=dict)
+    """`{processes}` stands for 2 on the CPU, and for 1 or 2 on as many GPUs."""
     needs: Name | None = None
     """A package that the lock must have; without it the check is skipped."""
     within_seconds: Seconds = 300

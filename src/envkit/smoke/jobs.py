@@ -31,7 +31,7 @@ from envkit.smoke.judge import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envkit.backends.base import Backend, Recipe
     from envkit.host.facts import Gpu
@@ -108,7 +108,8 @@ def with_log(check: Check, output: str) -> Check:
 def check_training(room: Room, name: str, training: Training) -> Check:
     """Whether it ends well, its losses fall, and what it wrote is there and loads again with the same logits."""
     app = room.environment.app(training.app)
-    ended = room.run(name, app, training.args, env=training.env, within_seconds=training.within_seconds)
+    env = {each: value.replace("{processes}", str(_processes(room.gpus))) for each, value in training.env.items()}
+    ended = room.run(name, app, training.args, env=env, within_seconds=training.within_seconds)
     command = (*app.argv, *training.args)
     if ended.status != 0:
         return with_log(
@@ -135,6 +136,11 @@ def check_training(room: Room, name: str, training: Training) -> Check:
         fine.append(again.detail)
     check = judged(name, faults, "; ".join(fine), metrics=metrics, losses=tuple(losses), command=command)
     return with_log(check, ended.output)
+
+
+def _processes(gpus: Sequence[Gpu]) -> int:
+    """How many a training over several is started in: two on the CPU; on GPUs no more than there are."""
+    return min(2, len(gpus)) if gpus else 2
 
 
 def _written(training: Training) -> list[str]:
