@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envkit.diagnose.knowledge import known
+from envkit.diagnose.literals import required
 from envkit.diagnose.match import diagnose
 
 if TYPE_CHECKING:
     from envkit.diagnose.schema import Entry
 
 ENTRIES = known()
+ORDINARY = """\
+INFO:     10.0.0.7:51524 - "POST /v1/chat/completions HTTP/1.1" 200 OK
+{'loss': 1.2345, 'grad_norm': 3.701245, 'learning_rate': 1.234e-05, 'epoch': 0.12}
+INFO 11-21 10:10:07 [loggers.py:123] Engine 000: Avg prompt throughput: 812.3 tokens/s
+gpu7:412:421 [4] NCCL INFO Channel 04/0 : 0[0] -> 1[1] via P2P/CUMEM/read
+ 34%|█████████████▌                          | 340/1000 [03:10<06:33,  2.31it/s]
+[INFO|trainer.py:2414] 2026-11-21 10:10:07,412 >> Saving model checkpoint to saves/checkpoint-340
+"""
 
 
 def excerpts(key: str) -> list[object]:
@@ -59,3 +68,12 @@ def test_every_id_stands_once() -> None:
     ids = [entry.id for entry in ENTRIES]
 
     assert sorted(ids) == sorted(set(ids))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
+def test_no_pattern_looks_at_what_fills_a_healthy_log(entry: Entry) -> None:
+    """A line that holds a text which a pattern needs is looked at closely, and a log of a gigabyte has millions."""
+    for pattern in (*entry.match, *entry.also, *entry.unless):
+        needed = required(pattern)
+        log = ORDINARY.lower() if needed.any_case else ORDINARY
+        assert [each for each in needed.texts if (each.lower() if needed.any_case else each) in log] == [], pattern
