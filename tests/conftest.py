@@ -109,7 +109,9 @@ def guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield
         return
     tmp_path: Path = request.getfixturevalue("tmp_path")
-    for name in [each for each in os.environ if each.startswith(("ENVKIT_", "XDG_", "DOCKER_", "UV_", "PIP_"))]:
+    for name in [
+        each for each in os.environ if each.startswith(("ENVKIT_", "XDG_", "DOCKER_", "UV_", "PIP_", "CUDA_"))
+    ]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()

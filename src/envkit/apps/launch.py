@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from envkit.apps.ports import claim_port
 from envkit.apps.workspace import cache_folder
 from envkit.backends.base import Launch, Mount
+from envkit.backends.gpu import cuda_env
 from envkit.errors import BackendError, UsageError
 from envkit.host.index import split_proxies
 from envkit.render.context import CONTAINER_WORKSPACE, cache_part, cache_target, listen_env, listen_options
@@ -130,11 +131,7 @@ def plan_launch(request: Request, app: App, recipe: Recipe, backend: Backend, kn
         **({"HF_ENDPOINT": recipe.mirror.huggingface} if recipe.mirror and recipe.mirror.huggingface else {}),
         **{cache.env: seen[name] + parts[name] for name, cache in framework.caches.items()},
         **(listen_env(app, inside, bind) if inside else {}),
-        **(
-            {}
-            if backend.isolated
-            else {"CUDA_VISIBLE_DEVICES": ",".join(each for gpu in request.gpus for each in gpu.device_ids)}
-        ),
+        **({} if backend.isolated else cuda_env(request.gpus)),
         **{name: value for name, value in request.env.items() if name not in secret_names},
     }
     handed = {name: os.environ[name] for name in framework.secrets if name in os.environ}

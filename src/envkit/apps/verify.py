@@ -24,6 +24,7 @@ from envkit.audit.judge import (
 )
 from envkit.audit.known import known
 from envkit.backends.base import BackendName, Launch
+from envkit.backends.gpu import cuda_env
 from envkit.evidence import Level, Seen
 from envkit.render.context import CONTAINER_WORKSPACE
 
@@ -137,7 +138,7 @@ def _kept_at_home(home: str, recipe: Recipe, gpus: tuple[Gpu, ...]) -> Mapping[s
         "HOME": home,
         "XDG_CACHE_HOME": f"{home}/.cache",
         **{cache.env: f"{home}/{name}" for name, cache in caches.items()},
-        "CUDA_VISIBLE_DEVICES": ",".join(each for gpu in gpus for each in gpu.device_ids),
+        **cuda_env(gpus),
     }
 
 

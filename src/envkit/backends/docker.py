@@ -18,7 +18,7 @@ from envkit.backends.base import NameTakenError
 from envkit.backends.build_log import BuildLog
 from envkit.backends.buildkit import RECIPE_LABEL, build_command
 from envkit.backends.engine import LABEL, PREFIX, Container, ContainerBackend, Image, labels_of, owner_of
-from envkit.backends.gpu import CDI_ALL, GpuRequest, request_gpus
+from envkit.backends.gpu import CDI_ALL, GpuRequest, cuda_env, request_gpus
 from envkit.errors import BackendError
 from envkit.host.probes import probe_host
 from envkit.host.probes.engines import describe_docker, docker_endpoint
@@ -217,9 +217,8 @@ class DockerBackend(ContainerBackend):
         match request.way:
             case "cdi":
                 # `all` is the only name that WSL has; CUDA is told which of them are meant.
-                chosen = [each for gpu in launch.gpus for each in gpu.device_ids] if CDI_ALL in ids else []
                 return {
-                    "environment": {**env, **({"CUDA_VISIBLE_DEVICES": ",".join(chosen)} if chosen else {})},
+                    "environment": {**env, **(cuda_env(launch.gpus) if CDI_ALL in ids else {})},
                     "device_requests": [DeviceRequest(driver="cdi", device_ids=ids)],
                 }
             case "runtime":

@@ -1,4 +1,4 @@
-"""How a container engine is asked for the chosen GPUs; pure."""
+"""How a container engine, and CUDA itself, are asked for the chosen GPUs; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from envkit.host.cdi import CDI_KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from envkit.host.facts import CdiSpec, Engine, Gpu, Toolkit
 
@@ -43,6 +43,17 @@ def request_gpus(
     if toolkit and toolkit.hook and not engine.remote:
         return GpuRequest("hook", uuids)
     return None
+
+
+def cuda_env(gpus: Sequence[Gpu]) -> Mapping[str, str]:
+    """The variables that let CUDA see these GPUs alone, in this order; without any, none.
+
+    Numbers, since DeepSpeed's launcher and vLLM's platform code call int() on each (vllm#13815); PCI order is that of
+    the driver's own indices, where CUDA by itself has the fastest first. Slices of a GPU have no number.
+    """
+    if any(gpu.mig for gpu in gpus) or not gpus:
+        return {"CUDA_VISIBLE_DEVICES": ",".join(each for gpu in gpus for each in gpu.device_ids)}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(str(gpu.index) for gpu in gpus)}
 
 
 def stale_specs(names: Collection[str], toolkit: Toolkit | None, driver: str | None) -> tuple[CdiSpec, ...]:

@@ -27,7 +27,7 @@ from envkit.backends.base import NameTakenError
 from envkit.backends.build_log import PodmanLog
 from envkit.backends.buildkit import RECIPE_LABEL
 from envkit.backends.engine import LABEL, LIMITS, PREFIX, Container, ContainerBackend, Image, labels_of, owner_of
-from envkit.backends.gpu import CDI_ALL, cdi_names
+from envkit.backends.gpu import CDI_ALL, cdi_names, cuda_env
 from envkit.backends.podman_log import read_log
 from envkit.errors import BackendError
 from envkit.host.cdi import read_cdi_specs
@@ -315,8 +315,7 @@ def _gpu_options(launch: Launch) -> list[str]:
         )
     options = [f"--device={name}" for name in names]
     if CDI_ALL in names:  # every GPU gets in; CUDA is told which of them are meant
-        uuids = [each for gpu in launch.gpus for each in gpu.device_ids]
-        options.append(f"--env=CUDA_VISIBLE_DEVICES={','.join(uuids)}")
+        options += [f"--env={name}={value}" for name, value in cuda_env(launch.gpus).items()]
     return options
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from envkit.apps.launch import choose_backend
-from envkit.cli.console import json_option, matrix_option, print_json, style
+from envkit.cli.console import json_option, matrix_option, print_json, say, style
 from envkit.cli.facts import facts_option, read_facts
 from envkit.cli.instances import backends
 from envkit.errors import UsageError
@@ -30,7 +31,9 @@ device_option = click.option(
     help="What to run on; `auto` never gives up a GPU that is there.",
 )
 gpus_option = click.option(
-    "--gpus", metavar="0,1", help="GPUs by index or UUID, MIG slices by UUID, `all` or `none` [default: all]."
+    "--gpus",
+    metavar="0,1",
+    help="GPUs by index or UUID, MIG slices by UUID, `all` or `none` [default: CUDA_VISIBLE_DEVICES, or all].",
 )
 environment_option = click.option("--env", "environment", metavar="ENVIRONMENT", help="This environment and no other.")
 
@@ -61,7 +64,10 @@ def plan_command(
     """Show which environment of FRAMEWORK fits this machine, and why."""
     matrix = load_matrix(overlay)
     matrix.framework(framework)
-    facts, device = with_gpus(read_facts(described) if described else probe_host(), gpus, device)
+    if described:  # of another machine than the one that CUDA_VISIBLE_DEVICES is about
+        facts, device = with_gpus(read_facts(described), gpus or "all", device)
+    else:
+        facts, device = with_gpus(probe_host(), gpus, device)
     plan = make_plan(matrix, framework, facts, device=device, environment=environment)
     # Another machine's engine cannot be asked.
     backend = None if described else choose_backend("auto", backends(), gpu=plan.device == "gpu")[0].name
@@ -79,7 +85,15 @@ def plan_command(
 
 
 def with_gpus(facts: HostFacts, gpus: str | None, device: DeviceWish) -> tuple[HostFacts, DeviceWish]:
-    """The facts with the chosen GPUs alone, and the device that the choice means."""
+    """The facts with the chosen GPUs alone, and the device that the choice means.
+
+    Without a choice CUDA_VISIBLE_DEVICES is one, as it is for every program that uses CUDA (and as Slurm sets it).
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus is None and visible is not None and facts.gpus and device != "cpu":
+        wish = "none" if visible.strip() in ("", "-1") else visible
+        say(f"GPUs: {wish}, as CUDA_VISIBLE_DEVICES says (`--gpus all` takes all)")
+        return with_gpus(facts, wish, device)
     if gpus == "none":
         if device == "gpu":
             raise UsageError("`--gpus none` contradicts `--device gpu`", hint="leave out one of them")

@@ -69,7 +69,8 @@ def test_a_server_in_a_venv(plan: Plan, tmp_path: Path) -> None:
         "DEMO_HUB": str(tmp_path / "home/envkit/cache/hub"),
         "DEMO_PORT": str(launch.port),
         "DEMO_HOST": "127.0.0.1",
-        "CUDA_VISIBLE_DEVICES": "GPU-b,GPU-d",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "1,3",
     }
     assert launch.container_port == launch.port
     assert launch.url == f"http://127.0.0.1:{launch.port}"

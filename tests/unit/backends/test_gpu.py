@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from envkit.backends.gpu import GpuRequest, cdi_names, request_gpus
+from envkit.backends.gpu import GpuRequest, cdi_names, cuda_env, request_gpus
 from envkit.host.facts import CdiSpec, Engine, Gpu, MigDevice, Toolkit
 
 FIRST, SECOND = Gpu(index=0, uuid="GPU-aaaa"), Gpu(index=1, uuid="GPU-bbbb")
@@ -23,6 +23,21 @@ BY_INDEX = full("0", "1", "all")
 BY_UUID = full("GPU-aaaa", "GPU-bbbb", "all")
 BY_TYPE = full("gpu0", "gpu1", "all")
 BY_BOTH = full("0", "1", "GPU-aaaa", "GPU-bbbb", "all")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "variables"),
+    [
+        ([], {"CUDA_VISIBLE_DEVICES": ""}),
+        ([SECOND, FIRST], {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1,0"}),
+        ([SLICED], {"CUDA_VISIBLE_DEVICES": "MIG-cccc,MIG-dddd"}),
+        ([FIRST, SLICED], {"CUDA_VISIBLE_DEVICES": "GPU-aaaa,MIG-cccc,MIG-dddd"}),
+    ],
+)
+def test_cuda_is_told_numbers_as_the_driver_counts_and_slices_by_uuid(
+    gpus: list[Gpu], variables: dict[str, str]
+) -> None:
+    assert cuda_env(gpus) == variables
 
 
 @pytest.mark.parametrize(

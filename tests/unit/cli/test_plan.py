@@ -104,6 +104,31 @@ def test_a_plan_for_some_of_the_gpus(envkit: Envkit, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("visible", "options", "planned"),
+    [
+        ("1", [], "demo-cu130 on the GPU"),
+        ("1", ["--gpus", "all"], "demo-cu124 on the GPU"),
+        ("1", ["--gpus", "0"], "demo-cu124 on the GPU"),
+        ("", [], "demo-cpu on the CPU"),
+        ("-1", [], "demo-cpu on the CPU"),
+        ("7", ["--device", "cpu"], "demo-cpu on the CPU"),
+    ],
+)
+def test_cuda_visible_devices_chooses_where_the_user_does_not(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str, options: list[str], planned: str
+) -> None:
+    v100 = Gpu(0, "Tesla V100-SXM2-16GB", "GPU-7a", 16384, "7.0")
+    machine.facts = HostFacts((v100, Gpu(1, "Tesla T4", "GPU-9b", 15360, "7.5")), driver="580.82.07")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    result = envkit("plan", "demo", *options)
+
+    assert result.out.startswith(f"{planned}, backend docker\n")
+    said = f"GPUs: {visible if visible == '1' else 'none'}, as CUDA_VISIBLE_DEVICES says (`--gpus all` takes all)\n"
+    assert result.err == ("" if options else said)
+
+
+@pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
         (["--gpus", "none", "--device", "gpu"], "`--gpus none` contradicts `--device gpu`", "leave out one of them"),
@@ -128,11 +153,14 @@ def test_gpus_that_cannot_be_chosen(
 # Another machine's facts ----------------------------------------------------------------------------------------------
 
 
-def test_a_plan_for_another_machine(envkit: Envkit, machine: Machine, tmp_path: Path) -> None:
+def test_a_plan_for_another_machine(
+    envkit: Envkit, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     machine.facts = T4
     file = tmp_path / "facts.json"
     file.write_text(envkit("host", "--json").out)
     machine.facts = HostFacts(gpus=())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # of this one
 
     assert envkit("plan", "demo", "--facts", str(file)).out.startswith("demo-cu124 on the GPU\n")
     assert envkit("plan", "demo").out.startswith("demo-cpu on the CPU, backend docker\n")
