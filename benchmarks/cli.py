@@ -15,8 +15,8 @@ NOTE = """
 CPU time is what counts here: a start is too short for the wall clock of a busy machine. All of it runs on the
 launcher's own venv, with byte code for every module. `plan` reads the matrix, asks for GPUs and for a Docker engine, and
 decides; it has no bound of its own. `host` asks every engine that is installed too, and podman starts a program for it:
-it is meant to take less than 0.5 s of wall time on a machine without a GPU. The launcher adds bash, and the check that
-its venv is up to date. `up` looks at the machine first; here nothing is missing, and both are dry runs of the same app.
+it is meant to take less than 0.5 s of wall time on a machine without a GPU. `diagnose` reads all that is known of logs,
+and then a log of one line. The launcher adds bash, and the check that its venv is up to date. `up` looks at the machine first; here nothing is missing, and both are dry runs of the same app.
 """
 
 
@@ -27,12 +27,17 @@ def measure(rounds: int, scratch: Path) -> Outcome:
     python, envkit = (ROOT / ".envkit" / "venv" / "bin" / name for name in ("python", "envkit"))
     # Sources that were changed since the set-up would be compiled at every start where PYTHONDONTWRITEBYTECODE is set.
     timed([python, "-m", "compileall", "-q", ROOT / "src"])
+    log = scratch / "one-line.log"
+    log.write_text(
+        "Configured CUDA binary not found at /srv/bitsandbytes/libbitsandbytes_cuda130.so\n", encoding="utf-8"
+    )
     programs: dict[str, list[str | Path]] = {
         "import click": [python, "-c", "import click"],
         "envkit --help": [envkit, "--help"],
         "./envkit --help": [launcher, "--help"],
         "envkit plan llamafactory": [envkit, "plan", "llamafactory"],
         "envkit host": [envkit, "host"],
+        "envkit diagnose": [envkit, "diagnose", log],
         "envkit run": [envkit, "run", "llamafactory", "webui", "--dry-run"],
         "envkit up": [envkit, "up", "llamafactory", "webui", "--dry-run"],
     }
@@ -54,6 +59,7 @@ def measure(rounds: int, scratch: Path) -> Outcome:
             against_click("./envkit --help"),
             against_click("envkit plan llamafactory"),
             against_click("envkit host"),
+            against_click("envkit diagnose"),
             Comparison("envkit up", "`envkit run`", found["envkit up"], found["envkit run"], "cost"),
         ],
         [

@@ -15,7 +15,6 @@ from envkit.cli.instances import all_instances
 from envkit.diagnose.facts import judge_by, nobody_knows
 from envkit.diagnose.match import diagnose
 from envkit.errors import UsageError
-from envkit.host.probes import probe_host
 from envkit.process import redact
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def _read(path: Path) -> Iterator[bytes]:
 
 def _judge(subject: str, backend: Backend | None, *, here: bool) -> Judge:
     """Of an instance, by what it was started with; of another log of this machine, by this shell's variables."""
+    from envkit.host.probes import probe_host
+
     if backend:
         names = backend.variables(subject)
         return judge_by(probe_host(), None if names is None else dict.fromkeys(names))

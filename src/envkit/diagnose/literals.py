@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 LEAST = 4
 """A shorter one is in every other line."""
 
 _LONGEST = 48
 _MOST = 16
+_PLAIN = re.compile(r"(?:[^\\\[(.|)^$*+?{]|\{(?!\d)|\\[^\w])+(?![*+?]|\{\d)")
+"""Characters that stand for themselves, once each."""
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(?:[pP](?:\{[^}]*\}|.)|x(?:\{[^}]*\}|..)|.)", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]", re.DOTALL)
 _REPEAT = re.compile(r"[*+?]\??|\{(\d+)(?:,\d*)?\}\??")
@@ -39,8 +43,7 @@ _NOTHING: Texts = frozenset()
 _EMPTY: Texts = frozenset({""})
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """What is certain of a part of a pattern."""
 
     exact: Texts = _NOTHING
@@ -83,7 +86,10 @@ class _Reader:
         return _Part(run if whole else _NOTHING, _better(best, run))
 
     def _piece(self) -> _Part:
-        """The next character, class, or group."""
+        """The next characters, class, or group."""
+        if found := _PLAIN.match(self.pattern, self.place):
+            self.place = found.end()
+            return _exactly(_ESCAPE.sub(r"\1", found[0]))
         if found := _ESCAPED.match(self.pattern, self.place):
             self.place = found.end()
             return _exactly(found[0][1]) if len(found[0]) == 2 and not found[0][1].isalnum() else _Part()
@@ -119,5 +125,6 @@ def _exactly(text: str) -> _Part:
 
 def _better(one: Texts, other: Texts) -> Texts:
     """Of two sets of texts the one whose shortest is longer; long texts are cut, for they gain nothing."""
-    cut = frozenset(text[:_LONGEST] for text in other)
-    return cut if cut and min(map(len, cut)) > (min(map(len, one)) if one else 0) else one
+    if min(_LONGEST, *map(len, other or ("",))) <= min(map(len, one), default=0):
+        return one
+    return frozenset(text[:_LONGEST] for text in other)

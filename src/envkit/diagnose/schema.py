@@ -25,7 +25,7 @@ FactName = Annotated[
 ]
 
 
-class Condition(Struct, frozen=True, kw_only=True, rename={"equals": "is"}):
+class Condition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"equals": "is"}):
     """A fact of the machine that the log is from; it confirms the entry, or speaks against it.
 
     An entry that a fact speaks against is told only where there is no other; a shell's variables need not be those of
@@ -49,7 +49,7 @@ class Condition(Struct, frozen=True, kw_only=True, rename={"equals": "is"}):
     at_least: Text | None = None
 
 
-class Entry(Struct, frozen=True, kw_only=True, rename={"also": "with"}):
+class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"also": "with"}):
     """One thing that breaks.
 
     Patterns are RE2's (https://github.com/google/re2/wiki/Syntax: no look-around, no back-references), each alternative

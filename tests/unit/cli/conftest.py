@@ -58,7 +58,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     for module in (
         "bootstrap",
         "build",
-        "diagnose",
         "doctor",
         "estimate",
         "host",
@@ -70,6 +69,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         "verify",
     ):
         monkeypatch.setattr(f"envkit.cli.{module}.probe_host", lambda *_: machine.facts)
+    monkeypatch.setattr("envkit.host.probes.probe_host", lambda *_: machine.facts)  # where it is imported late
     monkeypatch.setattr("envkit.cli.doctor.probe_network", lambda _: machine.network)
     for module in ("build", "instances", "plan", "run", "smoke", "verify"):
         monkeypatch.setattr(f"envkit.cli.{module}.backends", machine.backends)

@@ -179,7 +179,7 @@ def test_facts_of_this_machine_are_asked_for_with_here_alone(
     envkit: Envkit, machine: Machine, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr("envkit.cli.diagnose.probe_host", lambda *_: asked.append(1) or HostFacts())
+    monkeypatch.setattr("envkit.host.probes.probe_host", lambda *_: asked.append(1) or HostFacts())
 
     envkit("diagnose", str(log))
     assert asked == []

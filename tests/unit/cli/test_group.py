@@ -72,3 +72,14 @@ def test_help_loads_click_and_nothing_heavy(processes: None) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_run_reads_nothing_of_what_is_known_of_logs_before_something_fails(processes: None) -> None:
+    code = (
+        "import sys, envkit.cli.run\n"
+        "early = {'re2', *(f'envkit.diagnose.{each}' for each in ('knowledge', 'match', 'scan'))}\n"
+        "sys.exit(','.join(sorted(early & sys.modules.keys())) or None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envkit.diagnose.knowledge import load_entries
+from envkit.diagnose.checked import load_entries
+from envkit.diagnose.knowledge import known
 from envkit.errors import MatrixError
 
 if TYPE_CHECKING:
@@ -107,3 +108,25 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "one.yaml:2: 0.severity: Invalid enum value 'deadly', got 'deadly'",
         "two.yaml:2: not YAML: did not find expected ',' or ']'",
     ]
+
+
+def test_the_shipped_files_are_read_without_checks_and_told_with_their_faults_where_they_have_another_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envkit.diagnose.knowledge.SHIPPED", tmp_path)
+    file = tmp_path / "one.yaml"
+    file.write_text(ENTRY.format(id="first") + "  general: true\n  facts: [{fact: cuda_driver, below: 12.10}]\n")
+
+    (read,) = known.__wrapped__()
+
+    assert (read.id, read.general, read.facts[0].below) == ("first", True, "12.10")
+
+    for wrong in (ENTRY.format(id="Bad"), f"{ENTRY.format(id='first')}  colour: red\n", "- [x\n"):
+        file.write_text(wrong)
+        with pytest.raises(MatrixError) as raised:
+            known.__wrapped__()
+        assert [each.partition(": ")[0] for each in raised.value.faults] in (
+            [f"{file}:1"],
+            [f"{file}:10"],
+            [f"{file}:2"],
+        )
