@@ -27,13 +27,13 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
     causes, consequences = _causes(likely or fatal, seen, judge)
     if not causes:
-        causes = _lesser(proofs, root, signs)
+        causes = _lesser(proofs, root, signs) or _partial(proofs, root)
     return Report(
         diagnoses=tuple(_told(each, judge, consequences.get(each.entry.id, [])) for each in causes),
         exception=root,
         seen=tuple(each.entry.id for each in proofs),
         lines=seen.lines,
-        failed=bool(root or seen.failures or any(each.entry.severity != "warning" for each in proofs)),
+        failed=bool(root or seen.failures or any(each.entry.severity in ("fatal", "wrapper") for each in proofs)),
     )
 
 
@@ -80,6 +80,8 @@ def _hides(one: Proof, other: Proof, judge: Judge) -> bool:
         return _special(one, judge) > _special(other, judge)
     if one.chain is None or one.chain is not other.chain or one.chain.ignored:
         return False
+    if one.entry.general != other.entry.general:
+        return other.entry.general
     return one.lines[0].line < other.lines[0].line
 
 
@@ -110,6 +112,14 @@ def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Pr
         and not any(_names(each, root) for each in wrappers)
     )
     return [] if tells_more else wrappers[:1]
+
+
+def _partial(proofs: Sequence[Proof], root: Root | None) -> list[Proof]:
+    """What does not work, where no exception ended the program and no line says later that it failed."""
+    if root and root.kind:
+        return []
+    after = root.line if root else 0
+    return [each for each in proofs if each.entry.severity == "partial" and each.lines[0].line > after]
 
 
 def _names(proof: Proof, root: Root) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from envkit.diagnose.blocks import PIECE
 from envkit.diagnose.normalise import normalise
+from envkit.diagnose.patterns import compiled
 from envkit.diagnose.report import Line
 from envkit.diagnose.structure import BOX, HEADER, IGNORED, LINKS, Reader, raised_by
 from envkit.diagnose.watch import Rule, Watch
@@ -187,6 +188,8 @@ class Scan:
         return [rule for rule, _ in matched]
 
     def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
+        if rule.purpose == "match" and _raised_elsewhere(self._entries[rule.owner], line.line, chain):
+            return
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
         caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
@@ -219,7 +222,11 @@ class Scan:
     def _succeed(self, where: str) -> None:
         """What the same container printed before did not break it."""
         self._succeeded = True
-        gone = [name for name, proof in self._proofs.items() if proof.lines and proof.where == where]
+        gone = [
+            name
+            for name, proof in self._proofs.items()
+            if proof.lines and proof.where == where and proof.entry.severity != "partial"
+        ]
         for name in gone:
             del self._proofs[name]
             self._watch.revive(self._of(name))
@@ -233,6 +240,12 @@ class Scan:
 
 def _patterns(entry: Entry) -> tuple[tuple[Purpose, list[str]], ...]:
     return (("match", entry.match), ("with", entry.also), ("unless", entry.unless))
+
+
+def _raised_elsewhere(entry: Entry, number: int, chain: Chain | None) -> bool:
+    """Whether that line ends a traceback, and its last frame is none that the entry is about."""
+    frames = [each.frame for each in (chain.raised if chain and entry.frame else ()) if each.line == number]
+    return any(frame and not compiled(entry.frame or "").search(frame) for frame in frames)
 
 
 def _weight(rule: Rule, found: Match) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Severity = Literal["fatal", "warning", "wrapper"]
+Severity = Literal["fatal", "partial", "warning", "wrapper"]
 Text = Annotated[str, Meta(min_length=1)]
 Identifier = Annotated[
     str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="lower case words with hyphens between them")
@@ -64,13 +64,17 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     title: Text
     """A short statement: what broke."""
     severity: Severity
-    """fatal: a cause; warning: never the cause of a crash; wrapper: says that something above it failed."""
+    """fatal: a cause; partial: what does not work while the program goes on, told where nothing failed; warning: never
+    the cause of a crash; wrapper: says that something above it failed.
+    """
     match: Texts
     """Any one of these in a line is enough."""
     also: list[Text] = []
     """Written `with`: one of these must be in some line of the same log."""
     unless: list[Text] = []
     """None of these may be in any line of the same log."""
+    frame: Text | None = None
+    """Where the exception was raised (`FILE:LINE in FUNCTION`), if the log tells: of a library and not of the user, say."""
     beats: list[Identifiers] = []
     """What follows from this: told as its consequence, not as a cause; `nccl-*` stands for all such ids."""
     general: bool = False

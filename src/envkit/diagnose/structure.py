@@ -27,6 +27,10 @@ _KIND = re.compile(
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"})
 _ERROR = re.compile(r"╭─+ Error ─+╮$")
 _MARGIN = re.compile(r"[ |+-]*")
+_CUT = re.compile(r' *File "(?:[^"]{20,400}|[^"]{1,400}"(?!, line \d+(?:$|, in .)).{0,40})$')
+"""The first part of a frame's line that a terminal broke at its edge."""
+_TERMINAL = 80
+"""Columns of most terminals."""
 _HEAD = 2000
 _FOREIGN = 20
 """Lines of somebody else inside a traceback, before it is given up."""
@@ -77,6 +81,10 @@ class _Traceback:
     foreign: int = 0
     flat: bool = False
     """Whether it has lost its indentation, as logs do that were copied."""
+    cut: str = ""
+    """A frame's line that goes on in the next one."""
+    width: int = _TERMINAL
+    """Of the terminal that it was copied from, if it was."""
 
 
 @dataclass
@@ -94,7 +102,7 @@ class _Box:
 
 @dataclass
 class _Wrapped:
-    """The lines below a box with a traceback: rich breaks them at the box's width."""
+    """An exception that goes on in the next lines: rich breaks it at its box's width, a terminal at its own."""
 
     width: int
     chain: Chain
@@ -131,6 +139,8 @@ class Reader:
             return self._traceback.chain
         if self._box:
             return self._box.chain
+        if self._wrapped:
+            return self._wrapped.chain
         return self._chain if self._chain and self._chain.ended == number else None
 
     def take(self, number: int, text: str) -> list[Text]:
@@ -175,12 +185,18 @@ class Reader:
         assert opened is not None  # noqa: S101  # the caller looked
         inner = text[opened.margin :] if not text[: opened.margin].strip(" |+-") else text
         opened.lines += 1
+        goes_on = bool(opened.cut)
+        inner, opened.cut = opened.cut + inner, ""
         opened.flat |= inner.startswith('File "')
         if not inner or inner[0] in " \t" or inner.startswith('File "'):
             if found := _FRAME.match(inner[:_HEAD]):
                 opened.frame = f"{found[1]}:{found[2]} in {found[3]}"
+            elif _CUT.match(inner):
+                opened.cut, opened.width = inner, max(len(text), opened.width if goes_on else 0)
         elif raised := raised_by(number, inner, opened.frame):
             self._add(opened.chain, raised)
+            if len(text) == opened.width:
+                self._wrapped = _Wrapped(opened.width, opened.chain, opened.frame, number, text, text, raised)
             again = raised.kind.startswith("ray.exceptions.RayTaskError")  # the worker's frames follow
             self._traceback = _Traceback(opened.chain, opened.margin) if again else None
         elif not opened.flat:  # else it is a line of code

@@ -107,6 +107,23 @@ def test_an_entry_may_say_that_a_later_exception_of_the_chain_tells_more() -> No
     assert ids(log, hub, name) == ["hub"]
 
 
+def test_of_a_chain_what_is_no_class_wherever_it_stands() -> None:
+    refused = entry("refused", "429 Too Many Requests", general=True)
+    limit = entry("limit", "HubError: rate limit")
+    log = caused_by(traceback("httpx.StatusError: 429 Too Many Requests"), traceback("HubError: rate limit"))
+
+    assert ids(log, refused, limit) == ["limit"]
+    assert ids(log, refused) == ["refused"]
+
+
+def test_an_entry_about_exceptions_of_some_code_alone() -> None:
+    column = entry("column", "^(?:KeyError: '\\w+')$", frame=r"/srv/run/(?:collate|tokenize)\.py:")
+
+    assert ids(traceback("KeyError: 'text'", "main", "collate"), column) == ["column"]
+    assert ids(traceback("KeyError: 'text'", "collate", "mine"), column) == []
+    assert ids("KeyError: 'text'\n", column) == ["column"]
+
+
 def test_what_a_destructor_raised_comes_last() -> None:
     adam = entry("adam", "has no attribute 'ds_opt_adam'")
     ignored = "Exception ignored in: <function A.__del__ at 0x7>\n" + traceback(
@@ -171,6 +188,19 @@ def test_a_warning_is_told_with_the_failure_that_it_explains() -> None:
 
     assert ids(warned + "RuntimeError: the async_io op failed to build\n", noise) == ["noise"]
     assert ids(warned + traceback("KeyError: 1"), noise) == []
+
+
+def test_what_does_not_work_is_told_where_nothing_failed() -> None:
+    share = entry("share", "Could not create share link", severity="partial")
+    told = "Could not create share link\n"
+
+    assert ids(told, share) == ["share"]
+    assert ids(told + "Running on local URL: http://127.0.0.1:7860\n", share) == ["share"]
+    assert ids("ERROR: the tunnel is closed\n" + told, share) == ["share"]
+    assert not report_on(told, share).failed
+    assert ids(told + OOM, share, MEMORY) == ["memory"]
+    assert ids(told + traceback("KeyError: 1"), share) == []
+    assert ids(told + "ERROR: exit code 1\n", share) == []
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,28 @@ def test_what_rich_wraps_is_joined() -> None:
     assert [each.text for each in told.diagnoses[0].evidence] == [f"RuntimeError: {message}"]
 
 
+def test_what_a_terminal_wrapped_is_joined() -> None:
+    log = """\
+Traceback (most recent call last):
+  File "/srv/venv/lib/python3.11/site-pa
+ckages/peft/tuners/lora.py", line 12, in
+ __init__
+    self.update(**arguments)
+TypeError: update() got an unexpected ke
+yword argument 'layer_replication'
+and this is the next line of the log
+"""
+    told = report_on(log, entry("key", r"unexpected keyword argument '(?P<key>\w+)'", title="no {key}"))
+
+    assert told.exception == Root(
+        "TypeError",
+        "update() got an unexpected keyword argument 'layer_replication'",
+        6,
+        "/srv/venv/lib/python3.11/site-packages/peft/tuners/lora.py:12 in __init__",
+    )
+    assert [each.title for each in told.diagnoses] == ["no layer_replication"]
+
+
 def test_code_that_rich_shows_around_a_line_did_not_run() -> None:
     assert ids(BOX, entry("full", "No space left on device")) == []
 
