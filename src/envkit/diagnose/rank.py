@@ -23,6 +23,8 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
     """The causes first; what follows from them is left out, and what a fact speaks against where there is anything else."""
     proofs = sorted((each for each in seen.proofs.values() if _holds(each)), key=lambda each: each.lines[0].line)
     root = _root(seen, signs)
+    if not (root or seen.failures or any(not each.passing and each.entry.severity != "warning" for each in proofs)):
+        proofs = [each for each in proofs if not _went_on(each, seen)]
     fatal = [each for each in proofs if each.entry.severity == "fatal"]
     likely = [each for each in fatal if all(judge(fact) is not False for fact in each.entry.facts)]
     causes, consequences = _causes(likely or fatal, seen, judge)
@@ -40,6 +42,11 @@ def rank(seen: Seen, signs: Signs, judge: Judge) -> Report:
 def _holds(proof: Proof) -> bool:
     """Whether the log proves it."""
     return bool(proof.lines) and not proof.unless and (proof.also or not proof.entry.also)
+
+
+def _went_on(proof: Proof, seen: Seen) -> bool:
+    """Whether there is more than a line after it."""
+    return 0 < proof.passing < seen.lines - 1
 
 
 def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Proof], dict[str, list[str]]]:
@@ -93,10 +100,10 @@ def _special(proof: Proof, judge: Judge) -> tuple[bool, int, tuple[int, int], st
 
 
 def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, int]:
-    """What nothing could be done about comes last, before it what the program got over long before it ended, and classes."""
+    """What nothing could be done about comes last, before it what the program got over, and classes."""
     chain = proof.chain
     over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
-    return (chain is not None and chain.ignored, over, proof.entry.general, proof.lines[0].line)
+    return (chain is not None and chain.ignored, over or proof.passing > 0, proof.entry.general, proof.lines[0].line)
 
 
 def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:

@@ -47,6 +47,8 @@ class Proof:
     where: str = ""
     weight: tuple[int, int] = (0, 0)
     """How much of the first line was matched, and how much of that word by word; the more special entry has more."""
+    passing: int = 0
+    """The last line, where the program says in all of them that it goes on."""
     also: bool = False
     unless: bool = False
 
@@ -97,6 +99,7 @@ class Scan:
         ]
         rules += [Rule("success", pattern) for pattern in signs.success]
         rules += [Rule("failure", pattern) for pattern in signs.failure]
+        self._passing = signs.passing
         self._watch = Watch(rules, [HEADER, IGNORED, BOX, *LINKS])
         self._proofs: dict[str, Proof] = {}
         self._chains: list[Chain] = []
@@ -193,13 +196,20 @@ class Scan:
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
         caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
+            passing = any(compiled(each).search(said.whole) for each in self._passing)
+            if passing and proof.lines and not proof.passing:
+                return
+            if proof.passing and not passing:
+                proof.lines, proof.weight = [], (0, 0)
+            proof.passing = line.line if passing else 0
             if not proof.lines:
                 proof.chain, proof.where = chain, said.where
                 proof.values = {**proof.values, **caught}
             if not proof.lines or proof.lines[0].line == line.line:
                 proof.weight = max(proof.weight, _weight(rule, found))
-            proof.add(line)
-            done = len(proof.lines) >= _EVIDENCE
+            if len(proof.lines) < _EVIDENCE:
+                proof.add(line)
+            done = len(proof.lines) >= _EVIDENCE and not passing
         else:
             proof.values = {**caught, **proof.values}
             setattr(proof, "also" if rule.purpose == "with" else "unless", True)

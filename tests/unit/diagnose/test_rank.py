@@ -151,6 +151,28 @@ def test_what_came_before_a_success_is_no_cause() -> None:
     assert report_on(OOM * 5 + done + OOM, MEMORY).diagnoses[0].evidence[0].line == 25
 
 
+RETRY = (
+    "'no route to the hub' thrown while requesting HEAD https://hub.example/config.json\nRetrying in 1s [Retry 1/5].\n"
+)
+
+
+def test_what_is_tried_again_is_no_cause_where_nothing_fails() -> None:
+    hub = entry("hub", "no route to the hub")
+
+    assert ids(f"{RETRY * 5}config.json: 100%\n", hub) == []
+    assert ids(RETRY * 5, hub) == ["hub"]  # the last that was heard of it
+    assert ids(f"{RETRY * 5}{traceback('OSError: no config.json')}", hub) == ["hub"]
+
+
+def test_what_is_tried_again_comes_after_what_ended_it() -> None:
+    hub, memory = entry("hub", "no route to the hub"), entry("memory", "out of memory")
+
+    assert ids(f"{RETRY * 5}{traceback('RuntimeError: out of memory')}", hub, memory) == ["memory", "hub"]
+
+    (told,) = report_on(f"{RETRY * 5}{traceback('OSError: no route to the hub')}", hub).diagnoses
+    assert [each.text for each in told.evidence] == ["OSError: no route to the hub"]
+
+
 def test_the_success_of_one_container_is_none_of_another() -> None:
     done = "web-1  | {'train_runtime': 12.5}\n"
 
