@@ -51,12 +51,8 @@ def _faults(entry: Entry) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is wrong inside of an entry: its keys, and a sentence."""
     names: list[set[str]] = []
     needed: set[str] = set()
-    if entry.frame:
-        try:
-            compiled(entry.frame)
-        except PatternError as error:
-            yield ("frame",), f"not a pattern of RE2: {error}: {entry.frame!r}"
-    for key, patterns in (("match", entry.match), ("with", entry.also), ("unless", entry.unless)):
+    frames = [entry.frame] if entry.frame else []
+    for key, patterns in (("match", entry.match), ("with", entry.also), ("unless", entry.unless), ("frame", frames)):
         for number, pattern in enumerate(patterns):
             try:
                 groups = set(compiled(pattern).groupindex)

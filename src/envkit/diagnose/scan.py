@@ -253,9 +253,11 @@ def _patterns(entry: Entry) -> tuple[tuple[Purpose, list[str]], ...]:
 
 
 def _raised_elsewhere(entry: Entry, number: int, chain: Chain | None) -> bool:
-    """Whether that line ends a traceback, and its last frame is none that the entry is about."""
-    frames = [each.frame for each in (chain.raised if chain and entry.frame else ()) if each.line == number]
-    return any(frame and not compiled(entry.frame or "").search(frame) for frame in frames)
+    """Whether that line ends a traceback, and the exception is of other code than the entry is about."""
+    raised = chain.raised if chain and entry.frame else []
+    told = {each.message for each in raised if each.line == number}  # pools raise again what a worker raised
+    frames = [each.frame for each in raised if each.frame and each.message in told]
+    return any(not compiled(entry.frame or "").search(frame) for frame in frames)
 
 
 def _weight(rule: Rule, found: Match) -> tuple[int, int]:

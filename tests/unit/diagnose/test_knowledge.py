@@ -62,6 +62,7 @@ def test_ids_stand_once_and_lead_somewhere(tmp_path: Path) -> None:
         ("  colour: red\n", "one.yaml:10: 0.colour: unknown key"),
         ("  fixes: [x]\n", "one.yaml:10: 0.fixes: unknown key, did you mean `fix`?"),
         ("  severity: fatal\n", "one.yaml:10: 0.severity: the key stands here a second time"),
+        ("  frame: 'a(b'\n", "one.yaml:10: 0.frame.0: not a pattern of RE2: missing ): a(b: 'a(b'"),
         ("  with: ['a(b']\n", "one.yaml:10: 0.with.0: not a pattern of RE2: missing ): a(b: 'a(b'"),
         (
             "  unless: ['(?=look ahead)']\n",

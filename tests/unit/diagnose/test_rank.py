@@ -121,6 +121,8 @@ def test_an_entry_about_exceptions_of_some_code_alone() -> None:
 
     assert ids(traceback("KeyError: 'text'", "main", "collate"), column) == ["column"]
     assert ids(traceback("KeyError: 'text'", "collate", "mine"), column) == []
+    again = caused_by(traceback("KeyError: 'text'", "mine"), traceback("KeyError: 'text'", "collate"))
+    assert ids(again, column) == []
     assert ids("KeyError: 'text'\n", column) == ["column"]
 
 
