@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ _LAST = 20
 """Lines that are shown of a step that failed."""
 _LIMIT = 60.0
 """Seconds for a check."""
+_READ = 'program=$(cat) && exec </dev/null && eval "$program"'
+"""A program comes by stdin: it may hold a password, and everybody may read arguments."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
         log.line(line)
         progress.detail(line)
 
-    text = commands(step, outline)
-    status = process.stream(_bash(text, outline), told)
+    status = process.stream(_bash(), told, stdin=_program(commands(step, outline), outline))
     if status or not _holds(step.works, outline):
         log.event(f"fail {step.id} {status}")
         raise BackendError(f"{step.id} did not work", details="\n".join(last), hint=step.otherwise)
@@ -115,16 +115,16 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
 
 def _holds(lines: Sequence[str], outline: Outline, *, root: bool = True) -> bool:
     """Whether they do; what gives no answer, such as an engine that hangs, does not."""
-    condition = check(lines)
-    try:
-        return process.run(_bash(condition, outline, root=root), timeout=_LIMIT).status == 0
-    except BackendError as error:
-        if isinstance(error.__cause__, subprocess.TimeoutExpired):
-            return False
-        raise
+    limit = ["timeout", "--kill-after=5", f"{_LIMIT:g}"]
+    return process.run(_bash(*limit, root=root), stdin=_program(check(lines), outline)).status == 0
 
 
-def _bash(text: str, outline: Outline, *, root: bool = True) -> list[str]:
-    argv = ["bash", "-c", f"{prelude(outline, [text])}\n{text}"]
+def _program(text: str, outline: Outline) -> str:
+    return f"{prelude(outline, [text])}\n{text}"
+
+
+def _bash(*before: str, root: bool = True) -> list[str]:
+    """`before` stands behind sudo: the time that somebody takes to type a password is not counted."""
+    argv = [*before, "bash", "-c", _READ]
     proxies = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
     return process.as_root(argv, keep=proxies) if root else argv

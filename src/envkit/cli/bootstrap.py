@@ -122,7 +122,7 @@ def _refuse_what_cannot_be_meant(*rules: tuple[object, str, str]) -> None:
 def _tell_script(planned: Outline, file: Path | None, *, as_json: bool) -> None:
     text = render_script(planned)
     if file:
-        write_file(file.absolute(), text)
+        write_file(file.absolute(), text, private=redact(text) != text)
         say(f"written to {file}; read it, then: sudo -E bash {file}")
     if as_json:
         print_json(_json(planned, [], text))
@@ -201,7 +201,7 @@ def _show(step: Step, planned: Outline, *, done: bool) -> None:
         return
     say(f"  {style('·', dim=True)} {style(step.id, bold=True)}: {step.title} ({step.reason})")
     for line in plain_commands(step, planned).splitlines():
-        say(style(f"        {line}", dim=True))
+        say(style(f"        {redact(line)}", dim=True))
 
 
 def _json(planned: Outline, ended: list[Ended], script: str) -> dict[str, object]:

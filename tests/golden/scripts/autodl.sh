@@ -9,11 +9,12 @@ umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 
-# Leaves stdin in the file $1, whole or not at all.
+# Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
     mkdir -p "$(dirname "$1")"
-    cat >"$1.envkit-new"
-    chmod 644 "$1.envkit-new"
+    rm -f "$1.envkit-new"
+    (umask 077 && cat >"$1.envkit-new")
+    [[ $(<"$1.envkit-new") == *://*@* ]] || chmod 644 "$1.envkit-new"
     mv -f "$1.envkit-new" "$1"
 }
 

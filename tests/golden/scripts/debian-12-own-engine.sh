@@ -78,11 +78,12 @@ limits='# Written by envkit bootstrap. Data loaders and servers open many files;
 root soft nofile 65536
 root hard nofile 1048576'
 
-# Leaves stdin in the file $1, whole or not at all.
+# Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
     mkdir -p "$(dirname "$1")"
-    cat >"$1.envkit-new"
-    chmod 644 "$1.envkit-new"
+    rm -f "$1.envkit-new"
+    (umask 077 && cat >"$1.envkit-new")
+    [[ $(<"$1.envkit-new") == *://*@* ]] || chmod 644 "$1.envkit-new"
     mv -f "$1.envkit-new" "$1"
 }
 

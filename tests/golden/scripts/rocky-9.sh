@@ -109,11 +109,12 @@ limits='# Written by envkit bootstrap. Data loaders and servers open many files;
 root soft nofile 65536
 root hard nofile 1048576'
 
-# Leaves stdin in the file $1, whole or not at all.
+# Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
     mkdir -p "$(dirname "$1")"
-    cat >"$1.envkit-new"
-    chmod 644 "$1.envkit-new"
+    rm -f "$1.envkit-new"
+    (umask 077 && cat >"$1.envkit-new")
+    [[ $(<"$1.envkit-new") == *://*@* ]] || chmod 644 "$1.envkit-new"
     mv -f "$1.envkit-new" "$1"
 }
 
@@ -123,11 +124,11 @@ holds() {
 }
 
 # Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2 and there is no other beside it:
-# a package manager trusts all keys of a file.
+# a package manager trusts all keys of a file. The address may hold a password, and everybody may read arguments.
 fetch_key() {
     local found
     mkdir -p "$(dirname "$3")"
-    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
+    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" --config - <<<"url = \"$1\""
     found=$(gpg --batch --with-colons --show-keys "$3.envkit-new" |
         awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print $10; key = 0 }') || true
     if [[ $found != "$2" ]]; then

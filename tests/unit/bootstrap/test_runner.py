@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -125,6 +126,47 @@ def test_a_check_without_an_answer_does_not_hold(tmp_path: Path, monkeypatch: py
     assert (caught.value.message, caught.value.details) == ("hangs did not work", "started")
 
 
+def test_the_time_that_a_password_takes_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check was given up, and its step failed, while the user was typing."""
+    sudo(tmp_path, monkeypatch, "sleep 0.5")
+    monkeypatch.setattr("envkit.bootstrap.runner._LIMIT", 0.3)
+
+    assert [
+        each.result for each in run_steps(outline_of(step("only", "false", "true")), tmp_path / "log", Silent())
+    ] == ["skipped"]
+
+
+def test_a_password_in_an_address_is_in_no_argument(tmp_path: Path) -> None:
+    """`ps` showed it to everybody who was logged in."""
+    show = 'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " " >>$seen; : "$address"'
+    secret = "hunter2-" + "of-ours"  # in no argument of pytest either
+
+    run_steps(
+        outline_of(
+            step("only", show, f"{{ {show}; }}; false", works=f"{{ {show}; }}"),
+            seen=str(tmp_path / "seen"),
+            address=f"https://me:{secret}@near.example",
+        ),
+        tmp_path / "log",
+        Silent(),
+    )
+
+    seen = (tmp_path / "seen").read_text()
+    assert seen.count("bash -c program=$(cat)") >= 3
+    assert secret not in seen
+
+
+@pytest.mark.parametrize(("text", "mode"), [("URIs: https://me:pw@near.example", 0o600), ("URIs: https://x", 0o644)])
+def test_a_file_with_a_password_is_root_s_alone(tmp_path: Path, text: str, mode: int) -> None:
+    outline = outline_of(
+        step("only", 'put "$file" <<<"$text"', 'holds "$file" "$text"'), file=str(tmp_path / "f"), text=text
+    )
+
+    run_steps(outline, tmp_path / "log", Silent())
+
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
+
+
 def test_one_at_a_time(tmp_path: Path) -> None:
     with FileLock(tmp_path / "bootstrap.lock"), pytest.raises(UsageError) as caught:
         run_steps(outline_of(), tmp_path / "bootstrap.log", Silent())
@@ -132,18 +174,24 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert caught.value.message == "another `envkit bootstrap` is at work"
 
 
-def test_anybody_but_root_goes_through_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
+    """Somebody who is not root, and a `sudo` that does this before it runs what it should; its log."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "sudo").write_text('#!/bin/sh\necho "$1" >>"$0.log"; shift; exec "$@"\n')
+    (tools / "sudo").write_text(f'#!/bin/sh\n{does}; exec "$@"\n')
     (tools / "sudo").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+    return tools / "sudo.log"
+
+
+def test_anybody_but_root_goes_through_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = sudo(tmp_path, monkeypatch, 'echo "$1" >>"$0.log"; shift')
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
 
     run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", Silent())
 
-    assert {*(tools / "sudo.log").read_text().splitlines()} == {"--preserve-env=HTTPS_PROXY"}
+    assert {*log.read_text().splitlines()} == {"--preserve-env=HTTPS_PROXY"}
 
 
 def until_whole(folder: Path, kill: Callable[[subprocess.Popen[bytes]], None]) -> int:
