@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from envkit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import psutil
@@ -212,6 +212,18 @@ def stream(
             _end(family)
             raise
     return child.returncode
+
+
+@contextmanager
+def beside(argv: Sequence[str]) -> Iterator[Iterator[str]]:
+    """The lines that a program says which lives beside the block: it should end when its stdin does."""
+    try:
+        child = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
+    with child:
+        assert child.stdout is not None  # noqa: S101  # asked for above
+        yield (line.rstrip("\n") for line in child.stdout)
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

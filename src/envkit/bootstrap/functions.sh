@@ -2,6 +2,28 @@
 # What the steps in steps.yaml call. A script has those that its steps use, and nothing is found by guessing: a function
 # begins with `name() {` and ends with the next `}` at the beginning of a line; the comment above it goes with it.
 
+# Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
+# `envkit bootstrap` was killed may still run, and is waited for.
+take_machine() {
+    exec 8>>"$lock" 9>>"$lock.step"
+    if ! flock --wait 2 8; then # one that was killed just now has let go by then
+        echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
+        return 1
+    fi
+    echo "${SUDO_USER:-root}, process $1" >"$lock"
+    if ! flock --nonblock 9; then
+        echo "waiting for what was left running: $(<"$lock.step")"
+        flock 9
+    fi
+}
+
+# Takes the machine for the step $1, as long as any program of it runs, whether or not somebody waits for its end.
+take_step() {
+    exec 9>>"$lock.step"
+    flock 9
+    echo "step $1, process $$" >"$lock.step"
+}
+
 # Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
     mkdir -p "$(dirname "$1")"
@@ -66,7 +88,7 @@ start_docker() {
             timeout 30 tail --pid="$old" -f /dev/null
         fi
         rm -f /run/docker.pid
-        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 8>&- 9>&- & # it outlives the step
     fi
     timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
 }

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
 from envkit import process
 from envkit.bootstrap.script import check, commands, prelude
 from envkit.errors import BackendError, UsageError
@@ -29,6 +27,8 @@ _LAST = 20
 """Lines that are shown of a step that failed."""
 _LIMIT = 60.0
 """Seconds for a check."""
+_OURS = "ours"
+"""What is said when the machine is."""
 _READ = 'program=$(cat) && exec </dev/null && eval "$program"'
 """A program comes by stdin: it may hold a password, and everybody may read arguments."""
 
@@ -50,16 +50,32 @@ def pending(outline: Outline) -> list[Step]:
 def run_steps(outline: Outline, log: Path, progress: Progress) -> list[Ended]:
     """What became of each step, after all of them hold.
 
-    Raises `BackendError` for the first that fails, and `UsageError` where another call is at work.
+    Raises `BackendError` for the first that fails, and `UsageError` where somebody else prepares this machine.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(log.with_suffix(".lock"), timeout=0), _Log.open(log) as written:
-            return [_run(step, outline, written, progress) for step in outline.steps]
-    except Timeout as error:
-        raise UsageError(
-            "another `envkit bootstrap` is at work", hint=f"wait for it; `tail -f {log}` follows it"
-        ) from error
+    with _machine(outline, progress), _Log.open(log) as written:
+        return [_run(step, outline, written, progress) for step in outline.steps]
+
+
+@contextmanager
+def _machine(outline: Outline, progress: Progress) -> Iterator[None]:
+    """The machine is ours alone meanwhile: root holds a lock until our end of a pipe is closed, however we end."""
+    program = _program(f"take_machine {os.getpid()} 2>&1\nexec 9>&-\necho {_OURS}\nexec cat >/dev/null", outline)
+    with process.beside(process.as_root(["bash", "-c", program])) as said:
+        for line in said:
+            if line == _OURS:
+                break
+            if line.startswith("error: "):
+                raise UsageError(
+                    line.removeprefix("error: "), hint="when it has ended, the same command goes on from there"
+                )
+            progress.step(line)
+        else:
+            raise BackendError(
+                "this needs the rights of root",
+                hint="`sudo -v` says why you have none; `--script FILE` is for somebody who has",
+            )
+        yield
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
         log.line(line)
         progress.detail(line)
 
-    status = process.stream(_bash(), told, stdin=_program(commands(step, outline), outline))
+    status = process.stream(_bash(), told, stdin=_program(f"take_step {step.id}\n{commands(step, outline)}", outline))
     if status or not _holds(step.works, outline):
         log.event(f"fail {step.id} {status}")
         raise BackendError(f"{step.id} did not work", details="\n".join(last), hint=step.otherwise)

@@ -72,7 +72,7 @@ def render_script(outline: Outline) -> str:
         }
         for step in outline.steps
     ]
-    texts = [each[key] for each in steps for key in ("done", "run", "works")]
+    texts = ["take_machine", *(each[key] for each in steps for key in ("done", "run", "works"))]
     return render_text(
         Path(__file__).with_name("script.sh.j2"),
         {"outline": outline, "prelude": prelude(outline, texts).strip(), "steps": steps},

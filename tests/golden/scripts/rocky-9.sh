@@ -80,6 +80,7 @@ if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
 '
 user=me
+lock=/run/envkit-bootstrap.lock
 docker_key=/etc/pki/rpm-gpg/docker.asc
 docker_file=/etc/yum.repos.d/docker-ce.repo
 toolkit_key=/etc/pki/rpm-gpg/nvidia-container-toolkit.asc
@@ -108,6 +109,21 @@ limits='# Written by envkit bootstrap. Data loaders and servers open many files;
 * hard nofile 1048576
 root soft nofile 65536
 root hard nofile 1048576'
+
+# Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
+# `envkit bootstrap` was killed may still run, and is waited for.
+take_machine() {
+    exec 8>>"$lock" 9>>"$lock.step"
+    if ! flock --wait 2 8; then # one that was killed just now has let go by then
+        echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
+        return 1
+    fi
+    echo "${SUDO_USER:-root}, process $1" >"$lock"
+    if ! flock --nonblock 9; then
+        echo "waiting for what was left running: $(<"$lock.step")"
+        flock 9
+    fi
+}
 
 # Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
@@ -173,7 +189,7 @@ start_docker() {
             timeout 30 tail --pid="$old" -f /dev/null
         fi
         rm -f /run/docker.pid
-        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 8>&- 9>&- & # it outlives the step
     fi
     timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
 }
@@ -197,6 +213,7 @@ if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
 fi
+take_machine $$
 
 # 1. prerequisites: programs that fetch and check keys
 # keys are fetched with curl and checked with gpg, and daemon.json is merged with python3

@@ -77,6 +77,7 @@ if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
 '
 user=me
+lock=/run/envkit-bootstrap.lock
 docker_key=/etc/apt/keyrings/docker.asc
 docker_file=/etc/apt/sources.list.d/docker.sources
 toolkit_key=/etc/apt/keyrings/nvidia-container-toolkit.asc
@@ -96,6 +97,21 @@ limits='# Written by envkit bootstrap. Data loaders and servers open many files;
 * hard nofile 1048576
 root soft nofile 65536
 root hard nofile 1048576'
+
+# Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
+# `envkit bootstrap` was killed may still run, and is waited for.
+take_machine() {
+    exec 8>>"$lock" 9>>"$lock.step"
+    if ! flock --wait 2 8; then # one that was killed just now has let go by then
+        echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
+        return 1
+    fi
+    echo "${SUDO_USER:-root}, process $1" >"$lock"
+    if ! flock --nonblock 9; then
+        echo "waiting for what was left running: $(<"$lock.step")"
+        flock 9
+    fi
+}
 
 # Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
@@ -161,17 +177,17 @@ start_docker() {
             timeout 30 tail --pid="$old" -f /dev/null
         fi
         rm -f /run/docker.pid
-        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 8>&- 9>&- & # it outlives the step
     fi
     timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
 }
 
-# Runs $@, and waits while another package manager is at work.
+# Runs $@, and waits while another package manager is at work. What it starts may outlive the step.
 in_turn() {
     local said status
     while true; do
         status=0
-        said=$(LC_ALL=C "$@" 2>&1) || status=$?
+        said=$(LC_ALL=C "$@" 2>&1 8>&- 9>&-) || status=$?
         [[ $status -ne 0 && $said == *" lock"* && $SECONDS -lt 600 ]] || break
         sleep 2
     done
@@ -208,6 +224,7 @@ if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
 fi
+take_machine $$
 
 # 1. packages: no package left half installed
 # an installation that was cut short is brought to its end before anything is put on top of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import stat
@@ -13,7 +14,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
 from envkit.backends.base import Silent
 from envkit.bootstrap.choose import Outline
@@ -26,16 +26,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("processes", "as_root")
 SEED = 7
+_lock = ""
 _DRIVER = """\
 import os, sys
 from pathlib import Path
 from envkit.backends.base import Silent
 from envkit.bootstrap.runner import run_steps
-from tests.unit.bootstrap.test_runner import planned
+from tests.unit.bootstrap import test_runner
 os.geteuid = lambda: 0
-folder = Path(sys.argv[1])
-run_steps(planned(folder), folder / "log", Silent())
+folder = Path(sys.argv[2])
+run_steps(getattr(test_runner, sys.argv[1])(folder), folder / "log", Silent())
 """
+
+
+@pytest.fixture(autouse=True)
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of the test's own."""
+    monkeypatch.setattr("tests.unit.bootstrap.test_runner._lock", str(tmp_path / "machine"))
+    return tmp_path / "machine"
 
 
 @pytest.fixture
@@ -51,8 +59,20 @@ def step(name: str, run: str, done: str, *, works: str | None = None) -> Step:
     )  # fmt: skip
 
 
+class Told(Silent):
+    """What somebody hears who waits."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        """Something begins."""
+        self.steps.append(text)
+
+
 def outline_of(*steps: Step, **values: str) -> Outline:
-    return Outline(knowledge().distributions["debian-12"], "docker", "invented", steps, values)
+    return Outline(knowledge().distributions["debian-12"], "docker", "invented", steps, {"lock": _lock, **values})
 
 
 def planned(folder: Path) -> Outline:
@@ -65,7 +85,13 @@ def planned(folder: Path) -> Outline:
         )
         for number in range(5)
     ]
-    return outline_of(*steps, folder=str(folder), text="it's whole\nand has two lines")
+    return outline_of(*steps, folder=str(folder), text="it's whole\nand has two lines", lock=f"{folder}.lock")
+
+
+def orphaned(folder: Path) -> Outline:
+    """A step with a program that goes on without its shell, as a package manager does."""
+    long = 'touch "$folder/begun"; (sleep 1; touch "$folder/over") & wait'
+    return outline_of(step("long", long, '[[ -e "$folder/over" ]]'), folder=str(folder), lock=f"{folder}.lock")
 
 
 def events(log: Path) -> list[str]:
@@ -167,18 +193,61 @@ def test_a_file_with_a_password_is_root_s_alone(tmp_path: Path, text: str, mode:
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == mode
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
-    with FileLock(tmp_path / "bootstrap.lock"), pytest.raises(UsageError) as caught:
-        run_steps(outline_of(), tmp_path / "bootstrap.log", Silent())
+def test_one_at_a_time_whoever_it_is(tmp_path: Path, lock: Path) -> None:
+    """Two users' were at work at once."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("ada, process 42\n")
+        file.flush()
+        with pytest.raises(UsageError) as caught:
+            run_steps(outline_of(step("only", "true", "false")), tmp_path / "log", Silent())
 
-    assert caught.value.message == "another `envkit bootstrap` is at work"
+    assert (caught.value.message, caught.value.hint) == (
+        "another `envkit bootstrap` is at work on this machine: ada, process 42",
+        "when it has ended, the same command goes on from there",
+    )
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_step_whose_envkit_was_killed_is_waited_for(tmp_path: Path) -> None:
+    """It was begun a second time beside itself."""
+    folder, told = tmp_path / "server", Told()
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", _DRIVER, "orphaned", str(folder)]) as killed:
+        while not (folder / "begun").exists():
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+
+    ended = run_steps(orphaned(folder), folder / "log", told)
+
+    assert [each.result for each in ended] == ["skipped"]
+    assert re.fullmatch(r"waiting for what was left running: step long, process \d+", told.steps[0])
+
+
+def test_the_next_one_needs_not_wait(tmp_path: Path) -> None:
+    for _ in range(2):
+        told = Told()
+        run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", told)
+
+        assert told.steps == ["only: the only"]
+
+
+def test_without_the_rights_of_root_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sudo(tmp_path, monkeypatch, "exit 1")
+
+    with pytest.raises(BackendError) as caught:
+        run_steps(outline_of(step("only", "true", "false")), tmp_path / "log", Silent())
+
+    assert caught.value.message == "this needs the rights of root"
+    assert not (tmp_path / "log").exists()
 
 
 def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
     """Somebody who is not root, and a `sudo` that does this before it runs what it should; its log."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "sudo").write_text(f'#!/bin/sh\n{does}; exec "$@"\n')
+    (tools / "sudo").write_text(f'#!/bin/sh\n{does}\nexec "$@"\n')
     (tools / "sudo").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -186,7 +255,7 @@ def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
 
 
 def test_anybody_but_root_goes_through_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = sudo(tmp_path, monkeypatch, 'echo "$1" >>"$0.log"; shift')
+    log = sudo(tmp_path, monkeypatch, 'case $1 in --*) echo "$1" >>"$0.log"; shift ;; esac')
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
 
     run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", Silent())
@@ -197,7 +266,7 @@ def test_anybody_but_root_goes_through_sudo(tmp_path: Path, monkeypatch: pytest.
 def until_whole(folder: Path, kill: Callable[[subprocess.Popen[bytes]], None]) -> int:
     """How often it was killed before it came to its end."""
     for kills in range(200):
-        run = subprocess.Popen([sys.executable, "-c", _DRIVER, str(folder)], stderr=subprocess.DEVNULL)
+        run = subprocess.Popen([sys.executable, "-c", _DRIVER, "planned", str(folder)], stderr=subprocess.DEVNULL)
         kill(run)
         if run.wait(timeout=30) == 0:
             return kills
@@ -224,6 +293,6 @@ def test_killed_anywhere_and_repeated_it_comes_to_the_same_end(tmp_path: Path) -
     assert until_whole(killed, kill) > 0
     assert events(whole / "log") == [f"{word} step-{number}" for number in range(5) for word in ("begin", "end")]
     check_each_was_done_once(events(killed / "log"), [f"step-{number}" for number in range(5)])
-    assert {path.relative_to(killed) for path in killed.rglob("*") if path.suffix != ".lock"} == {
-        path.relative_to(whole) for path in whole.rglob("*") if path.suffix != ".lock"
+    assert {path.relative_to(killed) for path in killed.rglob("*")} == {
+        path.relative_to(whole) for path in whole.rglob("*")
     }
