@@ -25,8 +25,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 def commands(step: Step, outline: Outline) -> str:
     """What the step runs on the outline's distribution."""
-    of = outline.distribution
-    return next(step.run[name] for name in (of.driver, of.family, "any") if name in step.run).strip()
+    return (step.program(outline.distribution) or "").strip()
 
 
 def plain_commands(step: Step, outline: Outline) -> str:

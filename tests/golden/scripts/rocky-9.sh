@@ -199,11 +199,6 @@ install_packages() {
     dnf -y install "$@"
 }
 
-# Whether no installation of packages was cut short; rpm keeps none that wait for being configured.
-settled() {
-    true
-}
-
 # Whether the package manager knows where to get the package $1.
 offered() {
     dnf -q list --available "$1" >/dev/null 2>&1
@@ -349,7 +344,6 @@ fi
 # 8. docker-engine: Docker Engine with buildx and compose
 # images are built and run with it; packages that are there already are not removed for it
 if
-    settled &&
     command -v dockerd >/dev/null &&
     docker buildx version >/dev/null 2>&1 &&
     docker compose version >/dev/null 2>&1
@@ -359,7 +353,6 @@ else
     echo '> docker-engine: Docker Engine with buildx and compose'
     install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin
     if ! {
-        settled &&
         command -v dockerd >/dev/null &&
         docker buildx version >/dev/null 2>&1 &&
         docker compose version >/dev/null 2>&1

@@ -374,7 +374,6 @@ fi
 # 9. docker-engine: Docker Engine with buildx and compose
 # images are built and run with it; packages that are there already are not removed for it
 if
-    settled &&
     command -v dockerd >/dev/null &&
     docker buildx version >/dev/null 2>&1 &&
     docker compose version >/dev/null 2>&1
@@ -384,7 +383,6 @@ else
     echo '> docker-engine: Docker Engine with buildx and compose'
     install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin
     if ! {
-        settled &&
         command -v dockerd >/dev/null &&
         docker buildx version >/dev/null 2>&1 &&
         docker compose version >/dev/null 2>&1
