@@ -82,7 +82,14 @@ def outline(facts: HostFacts, wishes: Wishes, sources: Sources) -> Outline:
         why=why,
         steps=steps,
         values=_values(facts, wishes, sources, distribution),
-        notes=tuple(_notes(facts, wishes, sources, distribution, route)),
+        notes=(
+            *_notes(facts, wishes, sources, distribution, route),
+            *(
+                ["`--data-root` does nothing: no engine is set up here"]
+                if wishes.data_root and "daemon-json" not in ids
+                else []
+            ),
+        ),
     )
 
 

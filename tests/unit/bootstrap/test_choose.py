@@ -286,6 +286,14 @@ def test_what_docker_is_told(
     assert daemon_settings(facts, wishes, Sources("x", "x", registries)) == wanted
 
 
+def test_a_data_root_that_nobody_will_use_is_told() -> None:
+    note = "`--data-root` does nothing: no engine is set up here"
+
+    assert note in plan(fresh(**AUTODL), data_root="/data/docker").notes
+    assert note in plan(fresh(engine=structs.replace(USABLE, rootless=True)), data_root="/data/docker").notes
+    assert note not in plan(fresh(), data_root="/data/docker").notes
+
+
 # Whether anything is missing ------------------------------------------------------------------------------------------
 
 
