@@ -55,9 +55,9 @@ fetch_key() {
     mv -f "$3.envkit-new" "$3"
 }
 
-# Adds what is wanted to /etc/docker/daemon.json (`merge`), or tells whether it is there (`check`).
+# Adds the settings $2 to /etc/docker/daemon.json (`merge`), or tells whether they are there (`check`).
 daemon_json() {
-    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$daemon_wanted"
+    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$2"
 }
 
 # Adds the runtime `nvidia` to a copy of /etc/docker/daemon.json, which takes its place when it is whole.

@@ -84,6 +84,8 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     otherwise: Text
     """What to do where it failed."""
     source: Text
+    follows: list[Text] = []
+    """Steps that make this one be done anew."""
 
     def program(self, distribution: Distribution) -> str | None:
         """What it runs there; None: it is not for that distribution."""

@@ -43,8 +43,12 @@ class Ended:
 
 
 def pending(outline: Outline) -> list[Step]:
-    """The steps that are not done, as far as this user can see."""
-    return [step for step in outline.steps if not _holds(step.done, outline, root=False)]
+    """The steps that are not done, as far as this user can see, or that will have to be done anew."""
+    left: list[Step] = []
+    for step in outline.steps:
+        if any(each.id in step.follows for each in left) or not _holds(step.done, outline, root=False):
+            left.append(step)
+    return left
 
 
 def run_steps(outline: Outline, log: Path, progress: Progress) -> list[Ended]:

@@ -90,6 +90,7 @@ def bootstrap_command(
     """
     _refuse_what_cannot_be_meant(
         (described and not (dry_run or script), "--facts is about another machine", "add --dry-run, or --script FILE"),
+        (script and not is_folder(script.absolute().parent), f"no such folder: {script and script.parent}", "make it first, or name another FILE"),
         *_faults_of_data_root(data_root, other=bool(described)),
         (as_json and not (yes or dry_run or script), "--json does not ask", "add --yes, or --dry-run"),
         (as_json and name, "--json tells of the machine alone", f"leave out {name}, and then: `envkit smoke {name} --json`"),

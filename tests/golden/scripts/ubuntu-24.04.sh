@@ -176,9 +176,9 @@ fetch_key() {
     mv -f "$3.envkit-new" "$3"
 }
 
-# Adds what is wanted to /etc/docker/daemon.json (`merge`), or tells whether it is there (`check`).
+# Adds the settings $2 to /etc/docker/daemon.json (`merge`), or tells whether they are there (`check`).
 daemon_json() {
-    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$daemon_wanted"
+    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$2"
 }
 
 # Adds the runtime `nvidia` to a copy of /etc/docker/daemon.json, which takes its place when it is whole.
@@ -372,14 +372,14 @@ fi
 # 7. daemon-json: Docker's settings
 # logs of containers are kept small, and what is wanted here is added; what is there already stays, with a copy in daemon.json.before-envkit
 if
-    daemon_json check 2>/dev/null
+    daemon_json check "$daemon_wanted" 2>/dev/null
 then
     echo '= daemon-json: done already'
 else
     echo '> daemon-json: Docker'"'"'s settings'
-    daemon_json merge
+    daemon_json merge "$daemon_wanted"
     if ! {
-        daemon_json check
+        daemon_json check "$daemon_wanted"
     }; then
         echo 'error: daemon-json did not work: /etc/docker/daemon.json is as it was; above is what stands in the way' >&2
         exit 1

@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from envkit.backends.base import Silent
 from envkit.bootstrap.choose import Outline
@@ -122,6 +123,17 @@ def test_a_step_is_done_once_and_its_words_are_in_the_log(tmp_path: Path) -> Non
     assert [each.result for each in run_steps(outline, log, Silent())] == ["skipped"]
     assert events(log) == ["begin only", "end only", "skip only"]
     assert "    so\n" in log.read_text()
+
+
+def test_what_will_be_done_anew_is_shown_too() -> None:
+    """An engine was restarted for new settings, and its containers stopped, though its step was shown as done."""
+    settings, engine = (
+        step("settings", "true", "false"),
+        structs.replace(step("engine", "true", "true"), follows=["settings"]),
+    )
+
+    assert [each.id for each in pending(outline_of(settings, engine))] == ["settings", "engine"]
+    assert pending(outline_of(structs.replace(settings, done=["true"]), engine)) == []
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ def test_a_password_of_a_mirror_is_shown_to_nobody_and_its_script_is_private(
         (["demo", "--yes", "--json"], "--json tells of the machine alone"),
         (["demmo", "--yes"], "unknown framework: demmo"),
         (["--data-root", "docker"], "not a folder from the root on: docker"),
+        (["--script", "/nowhere/x.sh"], "no such folder: /nowhere"),
         (["--data-root", "/"], "not a folder from the root on: /"),
         (["--data-root", "/nowhere/docker"], "no such folder: /nowhere"),
         (["--data-root", __file__], f"not a folder: {__file__}"),
