@@ -5,6 +5,7 @@
 # Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
 # `envkit bootstrap` was killed may still run, and is waited for.
 take_machine() {
+    command -v flock >/dev/null || return 0 # a container with next to nothing in it, and nobody else
     exec 8>>"$lock" 9>>"$lock.step"
     if ! flock --wait 2 8; then # one that was killed just now has let go by then
         echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
@@ -19,6 +20,7 @@ take_machine() {
 
 # Takes the machine for the step $1, as long as any program of it runs, whether or not somebody waits for its end.
 take_step() {
+    command -v flock >/dev/null || return 0
     exec 9>>"$lock.step"
     flock 9
     echo "step $1, process $$" >"$lock.step"

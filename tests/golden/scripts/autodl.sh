@@ -13,6 +13,7 @@ lock=/run/envkit-bootstrap.lock
 # Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
 # `envkit bootstrap` was killed may still run, and is waited for.
 take_machine() {
+    command -v flock >/dev/null || return 0 # a container with next to nothing in it, and nobody else
     exec 8>>"$lock" 9>>"$lock.step"
     if ! flock --wait 2 8; then # one that was killed just now has let go by then
         echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2

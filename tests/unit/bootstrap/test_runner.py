@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -243,6 +244,18 @@ def test_the_next_one_needs_not_wait(tmp_path: Path) -> None:
         run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", told)
 
         assert told.steps == ["only: the only"]
+
+
+def test_a_container_without_flock_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "cat", "timeout"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(tools))
+
+    run_steps(outline_of(step("only", "true", "false", works="true")), tmp_path / "log", Silent())
+
+    assert events(tmp_path / "log") == ["begin only", "end only"]
 
 
 def test_without_the_rights_of_root_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
