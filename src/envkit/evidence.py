@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, get_args
 
 import msgspec
@@ -11,7 +14,7 @@ from envkit.errors import MatrixError
 from envkit.share import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 Level = Literal["resolved", "installed", "linked", "imports", "cpu", "gpu"]
@@ -82,9 +85,22 @@ def load_evidence(environment: _Environment, lock: _Lock) -> Evidence:
 
 def record(environment: _Environment, lock: _Lock, *seen: Seen) -> None:
     """Adds what was seen; what was seen before of the same level, backend and job gives way to it."""
-    kept = {_key(each): each for each in (*load_evidence(environment, lock).seen, *seen)}
-    text = evidence_text(Evidence(lock=lock.sha256, seen=tuple(kept[key] for key in sorted(kept))))
-    write_file(evidence_path(environment), text)
+    with _alone(environment.folder):
+        kept = {_key(each): each for each in (*load_evidence(environment, lock).seen, *seen)}
+        text = evidence_text(Evidence(lock=lock.sha256, seen=tuple(kept[key] for key in sorted(kept))))
+        write_file(evidence_path(environment), text)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else records there meanwhile; the lock is the folder's own, so that no file is left among the committed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def evidence_text(evidence: Evidence) -> str:

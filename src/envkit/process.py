@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from envkit.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import psutil
@@ -80,8 +80,11 @@ def run(
         done = uninterrupted(call) if whole else call()
     except FileNotFoundError as error:
         raise _missing(argv) from error
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from error
+    except (subprocess.TimeoutExpired, PermissionError) as error:
+        reason = error.__context__ or error if isinstance(error, PermissionError) else error  # nobody may end `sudo`
+        if isinstance(reason, subprocess.TimeoutExpired):
+            raise BackendError(f"`{argv[0]}` gave no answer within {timeout:g} s") from reason
+        raise reason from None
     return Completed(done.returncode, redact(done.stdout), redact(done.stderr))
 
 
@@ -167,6 +170,7 @@ def stream(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: str | None = None,
 ) -> int:
     """The program's exit status, after every line it printed (both streams, as they came) went to `on_line`.
 
@@ -178,7 +182,7 @@ def stream(
             list(argv),
             env=env,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -190,6 +194,10 @@ def stream(
     with child:
         assert child.stdout is not None  # noqa: S101  # asked for above
         try:
+            if stdin is not None and child.stdin:
+                with suppress(BrokenPipeError):  # it has ended: its status tells
+                    child.stdin.write(stdin)
+                    child.stdin.close()
             for line in child.stdout:
                 on_line(redact(line.rstrip("\n")))
         except BaseException:
@@ -204,6 +212,18 @@ def stream(
             _end(family)
             raise
     return child.returncode
+
+
+@contextmanager
+def beside(argv: Sequence[str]) -> Iterator[Iterator[str]]:
+    """The lines that a program says which lives beside the block: it should end when its stdin does."""
+    try:
+        child = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")
+    except FileNotFoundError as error:
+        raise _missing(argv) from error
+    with child:
+        assert child.stdout is not None  # noqa: S101  # asked for above
+        yield (line.rstrip("\n") for line in child.stdout)
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

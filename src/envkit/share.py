@@ -20,11 +20,18 @@ def overlay_file() -> Path:
     return Path(config).expanduser() / "envkit" / "envmatrix.yaml"
 
 
-def write_file(path: Path, text: str) -> None:
-    """Leaves `text` at `path`, whole or not at all: a staging file beside it, then a rename."""
+def write_file(path: Path, text: str, *, private: bool = False) -> None:
+    """Leaves `text` at `path`, whole or not at all: a staging file beside it, then a rename.
+
+    What is `private` nobody else may read. A device, a pipe or a link takes the text and stays what it is.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        staging.touch(0o600 if private else 0o666)
         staging.write_text(text, encoding="utf-8")
         staging.replace(path)
     finally:

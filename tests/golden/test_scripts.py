@@ -85,6 +85,12 @@ def test_a_script_defines_what_it_uses_and_no_more(number: int) -> None:
         assert (f"\n{name}=" in text) == (used > 0), name
 
 
+def test_a_step_follows_those_that_come_before_it() -> None:
+    steps = knowledge().steps
+    for number, step in enumerate(steps):
+        assert {*step.follows} <= {each.id for each in steps[:number]}, step.id
+
+
 def test_every_step_is_in_some_script() -> None:
     reached = {step.id for each in every_outline() for step in each.steps}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -58,19 +59,20 @@ class Root:
         """Where it lies."""
         self.path = path
 
-    def start(self, *argv: str) -> subprocess.Popen[str]:
-        """The running program, in a session of its own; its number is that of the program itself."""
+    def start(self, *argv: str, terminal: int | None = None, **environ: str) -> subprocess.Popen[str]:
+        """The running program, in a session of its own, at a terminal; its number is that of the program itself."""
         mounts = 'for each in proc sys dev; do mount --rbind "/$each" "$0/$each"; done; exec chroot "$0" "$@"'
+        takes = ["setsid", "--ctty"] if terminal else []
         passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
         certificates = "/opt/certificates.crt"
         return subprocess.Popen(
-            ["unshare", "--mount", "bash", "-c", mounts, self.path, *argv],
-            env={**passed, **ENVIRON, "SSL_CERT_FILE": certificates, "PIP_CERT": certificates},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            [*takes, "unshare", "--mount", "bash", "-c", mounts, self.path, *argv],
+            env={**passed, **ENVIRON, "SSL_CERT_FILE": certificates, "PIP_CERT": certificates, **environ},
+            stdin=terminal or subprocess.DEVNULL,
+            stdout=terminal or subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            start_new_session=not takes,
         )
 
     def run(self, *argv: str, timeout: float = 300) -> str:
@@ -84,9 +86,9 @@ class Root:
         """The ended command, as a newcomer types it."""
         return self.run("/opt/envkit/envkit", *argv)
 
-    def events(self) -> list[str]:
+    def events(self, home: str = "root") -> list[str]:
         """What the log says of steps, without the times."""
-        lines = (self.path / "root/envkit/bootstrap.log").read_text().splitlines()
+        lines = (self.path / home / "envkit/bootstrap.log").read_text().splitlines()
         return [re.sub(r" \d+\.\d s$", "", line.split(" ", 1)[1]) for line in lines if line[:1].isdigit()]
 
     def state(self) -> dict[str, object]:
@@ -232,6 +234,53 @@ def test_an_engine_that_was_unpacked_and_never_configured_is_brought_to_its_end(
     assert root.events()[:2] == ["begin packages", "end packages"]
     assert {"end docker-running", "end docker-group"} <= {*root.events()}
     assert "nothing is left to do\n" in root.envkit("bootstrap")
+
+
+def test_a_user_types_the_password_of_sudo_once(copy: Callable[[], Root]) -> None:
+    root = copy()
+    root.run("apt-get", "-qq", "install", "--yes", "--no-install-recommends", "sudo")
+    root.run("sh", "-c", "echo me:hunter2 | chpasswd && adduser --quiet me sudo")
+    ours, theirs = pty.openpty()
+    said, asked = b"", 0
+
+    with root.start(
+        *("chroot", "--userspec=me", "/", "/opt/envkit/envkit", "bootstrap", "--yes"),
+        terminal=theirs, HOME="/home/me", ENVKIT_HOME="/home/me/envkit", SUDO_USER="",
+    ) as running:  # fmt: skip
+        os.close(theirs)
+        with suppress(OSError):  # when nobody has the terminal open any more
+            while piece := os.read(ours, 4096):
+                said += piece
+                if said.count(b"password for me") > asked:
+                    asked += 1
+                    time.sleep(1)
+                    os.write(ours, b"hunter2\n")
+    os.close(ours)
+
+    assert (running.returncode, asked) == (0, 1), said.decode(errors="replace")
+    steps = [step for step in STEPS if f"begin {step}" in root.events("home/me")]
+    assert {"daemon-json", "distribution-engine", "docker-running", "docker-group"} <= {*steps}
+    check_each_was_done_once(root.events("home/me"), steps)
+    assert "me" in root.run("getent", "group", "docker")
+
+
+def test_a_second_bootstrap_waits_for_what_the_first_left_running(copy: Callable[[], Root]) -> None:
+    """root's package manager was at work, and envkit was killed: the next call put itself beside it."""
+    root = copy()
+    (root.path / "etc/dpkg/dpkg.cfg.d/slow").write_text("pre-invoke=sleep 5\n")
+    running = root.start("/opt/envkit/envkit", "bootstrap", "--yes")
+    log = root.path / "root/envkit/bootstrap.log"
+    while not log.exists() or "begin distribution-engine" not in log.read_text():
+        assert running.poll() is None
+        time.sleep(0.05)
+    time.sleep(3)  # in the midst of it
+    kill(running, "kill -9")
+    running.communicate(timeout=60)
+
+    said = root.envkit("bootstrap", "--yes")
+
+    assert "waiting for what was left running: step distribution-engine, process " in said
+    assert {"end docker-running", "end docker-group"} <= {*root.events()}
 
 
 def test_from_nothing_to_a_web_page_in_a_venv(copy: Callable[[], Root], session: Cli) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -66,6 +68,22 @@ def test_the_same_level_backend_and_job_are_seen_once(place: Place) -> None:
         seen("cpu", date="2026-11-22", job="train"),
         seen("cpu", job="webui"),
     )
+
+
+def test_what_two_see_at_once_is_kept_of_both(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was written last was all there was."""
+
+    def slowly(*args: Any) -> Evidence:
+        found = load_evidence(*args)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr("envkit.evidence.load_evidence", slowly)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda job: record(place, LOCK, seen("cpu", job=job)), ("train", "webui", "api")))
+
+    assert [each.job for each in load_evidence(place, LOCK).seen] == ["api", "train", "webui"]
+    assert [each.name for each in place.folder.iterdir()] == ["evidence.json"]
 
 
 def test_a_lock_that_changes_loses_its_evidence(place: Place) -> None:

@@ -142,7 +142,35 @@ def test_a_program_that_does_not_end_in_time() -> None:
     assert caught.value.message == f"`{sys.executable}` gave no answer within 0.2 s"
 
 
+@pytest.mark.parametrize(("ends", "told"), [("timeout", BackendError), ("Ctrl-C", KeyboardInterrupt)])
+def test_why_a_program_of_root_was_to_end_is_told(
+    monkeypatch: pytest.MonkeyPatch, ends: str, told: type[BaseException]
+) -> None:
+    """Nobody but root may signal `sudo`, and "permission denied" was said."""
+
+    def refuse(child: subprocess.Popen[str]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("subprocess.Popen.kill", refuse)
+    interrupt = "os.kill(os.getppid(), signal.SIGINT);" if ends == "Ctrl-C" else ""
+    with pytest.raises(told):
+        process.run(
+            python(f"import os, signal, time; {interrupt} time.sleep(0.5)"), timeout=0.2 if not interrupt else 9
+        )
+
+
 # stream ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_program_reads_is_not_in_its_arguments() -> None:
+    lines: list[str] = []
+
+    assert process.stream(python("import sys; print(sys.stdin.read())"), lines.append, stdin="a\nb") == 0
+    assert lines == ["a", "b"]
+
+
+def test_a_program_that_reads_nothing_gives_its_status() -> None:
+    assert process.stream(["true"], print, stdin="x" * 1_000_000) == 0
 
 
 def test_every_line_is_told_as_it_came_without_credentials() -> None:

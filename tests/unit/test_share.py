@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,22 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
 
     assert file.read_text(encoding="utf-8") == "二\n"
     assert [each.name for each in file.parent.iterdir()] == ["file"]
+
+
+def test_what_is_no_file_of_its_own_stays_what_it_is(tmp_path: Path) -> None:
+    """As root, a report to /dev/stdout took its place, and a script to /dev/null that of /dev/null."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "file")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    write_file(pipe, "piped")
+    write_file(link, "linked")
+
+    assert os.read(reader, 99) == b"piped"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert (link.is_symlink(), (tmp_path / "file").read_text()) == (True, "linked")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -75,14 +75,21 @@ def outline(facts: HostFacts, wishes: Wishes, sources: Sources) -> Outline:
     distribution = find_distribution(facts)
     route, why = choose_route(facts, wishes)
     ids = dict.fromkeys(_needed(facts, wishes, sources, distribution, route))
-    steps = tuple(each for each in knowledge().steps if each.id in ids)
+    steps = tuple(each for each in knowledge().steps if each.id in ids and each.program(distribution))
     return Outline(
         distribution=distribution,
         route=route,
         why=why,
         steps=steps,
         values=_values(facts, wishes, sources, distribution),
-        notes=tuple(_notes(facts, wishes, sources, distribution, route)),
+        notes=(
+            *_notes(facts, wishes, sources, distribution, route),
+            *(
+                ["`--data-root` does nothing: no engine is set up here"]
+                if wishes.data_root and "daemon-json" not in ids
+                else []
+            ),
+        ),
     )
 
 
@@ -178,9 +185,7 @@ def _engine_steps(
         yield "distribution-engine"
     if missing and not sources.docker and not distribution.engine:
         return
-    if distribution.family == "debian":
-        yield "packages"
-    yield from ("prerequisites", "daemon-json", "docker-running")
+    yield from ("packages", "prerequisites", "daemon-json", "docker-running")
     if wishes.user and not (engine and engine.group_member):
         yield "docker-group"
     has_toolkit = bool(facts.toolkit and facts.toolkit.path)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
+
+USUAL = "/var/lib/docker"
+"""Where Docker keeps its data by itself."""
 
 
 def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, object]:
@@ -29,6 +33,31 @@ def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, o
     return result
 
 
+def kept(root: str) -> str:
+    """What Docker keeps there that somebody would miss, such as `2 images, 1 volume`."""
+    patterns = {"image": "image/*/imagedb/content/sha256/*", "container": "containers/*", "volume": "volumes/*/_data"}
+    counts = {name: len([*Path(root).glob(pattern)]) for name, pattern in patterns.items()}
+    return ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count)
+
+
+def in_the_way(present: dict[str, object], wanted: dict[str, object]) -> str | None:
+    """Why the data cannot be where it is wanted: an engine sees what is there, and nothing that it kept elsewhere."""
+    old, new = str(present.get("data-root", USUAL)).rstrip("/"), str(wanted.get("data-root", "")).rstrip("/")
+    if not new or new == old:
+        return None
+    if "data-root" in present:
+        return f"error: Docker keeps its data in {old}, as data-root says there: it is not moved to {new}"
+    there = kept(old)
+    if not there or kept(new):
+        return None
+    source, target = shlex.quote(f"{old}/."), shlex.quote(new)
+    return (
+        f"error: Docker would see nothing of what it keeps in {old}: {there}\n"
+        f"take it along: sudo systemctl stop docker.socket docker; sudo mkdir -p {target}; sudo cp -a {source} {target}\n"
+        "then run this again; or do without another data-root"
+    )
+
+
 def main(action: str, name: str, wanted: str) -> str | None:
     """`merge` or `check`; what is wrong, or None."""
     path = Path(name).resolve()  # it may be a link, which stays
@@ -41,7 +70,10 @@ def main(action: str, name: str, wanted: str) -> str | None:
         return f"error: not JSON, and left as it is: {path}: {error}"
     if not isinstance(present, dict):
         return f"error: not a table of settings, and left as it is: {path}"
-    result = merged(present, json.loads(wanted))
+    settings = json.loads(wanted)
+    if problem := in_the_way(present, settings):
+        return problem
+    result = merged(present, settings)
     if result == present:
         return None
     if action == "check":

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # What the steps call on Debian and Ubuntu; see functions.sh.
 
-# Runs $@, and waits while another package manager is at work.
+# Runs $@, and waits while another package manager is at work. What it starts may outlive the step.
 in_turn() {
     local said status
     while true; do
         status=0
-        said=$(LC_ALL=C "$@" 2>&1) || status=$?
+        said=$(LC_ALL=C "$@" 2>&1 8>&- 9>&-) || status=$?
         [[ $status -ne 0 && $said == *" lock"* && $SECONDS -lt 600 ]] || break
         sleep 2
     done

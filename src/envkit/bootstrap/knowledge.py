@@ -76,7 +76,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     """What it brings."""
     reason: Text
     run: dict[str, Text]
-    """bash, by distribution, or family of distributions, or `any`."""
+    """bash, by distribution, or family of distributions, or `any`; the step is for those that are named."""
     done: Commands
     """All hold where there is nothing left to do."""
     works: Commands
@@ -84,6 +84,14 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     otherwise: Text
     """What to do where it failed."""
     source: Text
+    follows: list[Text] = []
+    """Steps that make this one be done anew."""
+
+    def program(self, distribution: Distribution) -> str | None:
+        """What it runs there; None: it is not for that distribution."""
+        return next(
+            (self.run[each] for each in (distribution.driver, distribution.family, "any") if each in self.run), None
+        )
 
 
 class Knowledge(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,11 +6,6 @@ install_packages() {
     dnf -y install "$@"
 }
 
-# Whether no installation of packages was cut short; rpm keeps none that wait for being configured.
-settled() {
-    true
-}
-
 # Whether the package manager knows where to get the package $1.
 offered() {
     dnf -q list --available "$1" >/dev/null 2>&1

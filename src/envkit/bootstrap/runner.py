@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
-
-from filelock import FileLock, Timeout
 
 from envkit import process
 from envkit.bootstrap.script import check, commands, prelude
@@ -30,6 +27,10 @@ _LAST = 20
 """Lines that are shown of a step that failed."""
 _LIMIT = 60.0
 """Seconds for a check."""
+_OURS = "ours"
+"""What is said when the machine is."""
+_READ = 'program=$(cat) && exec </dev/null && eval "$program"'
+"""A program comes by stdin: it may hold a password, and everybody may read arguments."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,43 @@ class Ended:
 
 
 def pending(outline: Outline) -> list[Step]:
-    """The steps that are not done, as far as this user can see."""
-    return [step for step in outline.steps if not _holds(step.done, outline, root=False)]
+    """The steps that are not done, as far as this user can see, or that will have to be done anew."""
+    left: list[Step] = []
+    for step in outline.steps:
+        if any(each.id in step.follows for each in left) or not _holds(step.done, outline, root=False):
+            left.append(step)
+    return left
 
 
 def run_steps(outline: Outline, log: Path, progress: Progress) -> list[Ended]:
     """What became of each step, after all of them hold.
 
-    Raises `BackendError` for the first that fails, and `UsageError` where another call is at work.
+    Raises `BackendError` for the first that fails, and `UsageError` where somebody else prepares this machine.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(log.with_suffix(".lock"), timeout=0), _Log.open(log) as written:
-            return [_run(step, outline, written, progress) for step in outline.steps]
-    except Timeout as error:
-        raise UsageError(
-            "another `envkit bootstrap` is at work", hint=f"wait for it; `tail -f {log}` follows it"
-        ) from error
+    with _machine(outline, progress), _Log.open(log) as written:
+        return [_run(step, outline, written, progress) for step in outline.steps]
+
+
+@contextmanager
+def _machine(outline: Outline, progress: Progress) -> Iterator[None]:
+    """The machine is ours alone meanwhile: root holds a lock until our end of a pipe is closed, however we end."""
+    program = _program(f"take_machine {os.getpid()} 2>&1\nexec 9>&-\necho {_OURS}\nexec cat >/dev/null", outline)
+    with process.beside(process.as_root(["bash", "-c", program])) as said:
+        for line in said:
+            if line == _OURS:
+                break
+            if line.startswith("error: "):
+                raise UsageError(
+                    line.removeprefix("error: "), hint="when it has ended, the same command goes on from there"
+                )
+            progress.step(line)
+        else:
+            raise BackendError(
+                "this needs the rights of root",
+                hint="`sudo -v` says why you have none; `--script FILE` is for somebody who has",
+            )
+        yield
 
 
 @dataclass(frozen=True)
@@ -102,8 +123,7 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
         log.line(line)
         progress.detail(line)
 
-    text = commands(step, outline)
-    status = process.stream(_bash(text, outline), told)
+    status = process.stream(_bash(), told, stdin=_program(f"take_step {step.id}\n{commands(step, outline)}", outline))
     if status or not _holds(step.works, outline):
         log.event(f"fail {step.id} {status}")
         raise BackendError(f"{step.id} did not work", details="\n".join(last), hint=step.otherwise)
@@ -115,16 +135,16 @@ def _run(step: Step, outline: Outline, log: _Log, progress: Progress) -> Ended:
 
 def _holds(lines: Sequence[str], outline: Outline, *, root: bool = True) -> bool:
     """Whether they do; what gives no answer, such as an engine that hangs, does not."""
-    condition = check(lines)
-    try:
-        return process.run(_bash(condition, outline, root=root), timeout=_LIMIT).status == 0
-    except BackendError as error:
-        if isinstance(error.__cause__, subprocess.TimeoutExpired):
-            return False
-        raise
+    limit = ["timeout", "--kill-after=5", f"{_LIMIT:g}"]
+    return process.run(_bash(*limit, root=root), stdin=_program(check(lines), outline)).status == 0
 
 
-def _bash(text: str, outline: Outline, *, root: bool = True) -> list[str]:
-    argv = ["bash", "-c", f"{prelude(outline, [text])}\n{text}"]
+def _program(text: str, outline: Outline) -> str:
+    return f"{prelude(outline, [text])}\n{text}"
+
+
+def _bash(*before: str, root: bool = True) -> list[str]:
+    """`before` stands behind sudo: the time that somebody takes to type a password is not counted."""
+    argv = [*before, "bash", "-c", _READ]
     proxies = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
     return process.as_root(argv, keep=proxies) if root else argv

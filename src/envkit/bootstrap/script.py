@@ -25,8 +25,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 def commands(step: Step, outline: Outline) -> str:
     """What the step runs on the outline's distribution."""
-    of = outline.distribution
-    return next(step.run[name] for name in (of.driver, of.family, "any") if name in step.run).strip()
+    return (step.program(outline.distribution) or "").strip()
 
 
 def plain_commands(step: Step, outline: Outline) -> str:
@@ -72,7 +71,7 @@ def render_script(outline: Outline) -> str:
         }
         for step in outline.steps
     ]
-    texts = [each[key] for each in steps for key in ("done", "run", "works")]
+    texts = ["take_machine", *(each[key] for each in steps for key in ("done", "run", "works"))]
     return render_text(
         Path(__file__).with_name("script.sh.j2"),
         {"outline": outline, "prelude": prelude(outline, texts).strip(), "steps": steps},

@@ -22,6 +22,7 @@ from envkit.cli.facts import facts_option, read_facts
 from envkit.cli.mirror import chosen_mirror, mirror_option
 from envkit.cli.smoke import framework_of, smoke_command
 from envkit.errors import BackendError, UsageError
+from envkit.host.files import is_file, is_folder
 from envkit.host.home import envkit_home
 from envkit.host.probes import EVERYTHING, probe_host
 from envkit.matrix.load import load_matrix
@@ -29,6 +30,8 @@ from envkit.process import redact
 from envkit.share import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from envkit.bootstrap.knowledge import Step
     from envkit.host.facts import HostFacts
     from envkit.matrix.load import Matrix
@@ -47,7 +50,9 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     help="What environments shall run on; `auto` takes Docker where it can run.",
 )
 @driver_option
-@click.option("--data-root", metavar="DIR", help="Where Docker shall keep its images, on a machine without any.")
+@click.option(
+    "--data-root", metavar="DIR", help="Where Docker shall keep its images; refused where it has some elsewhere."
+)
 @mirror_option
 @facts_option
 @click.option("--dry-run", is_flag=True, help="Print the script and run nothing.")
@@ -85,7 +90,8 @@ def bootstrap_command(
     """
     _refuse_what_cannot_be_meant(
         (described and not (dry_run or script), "--facts is about another machine", "add --dry-run, or --script FILE"),
-        (data_root and not data_root.startswith("/"), f"not a folder from the root on: {data_root}", "write it as /DIR/docker"),
+        (script and not is_folder(script.absolute().parent), f"no such folder: {script and script.parent}", "make it first, or name another FILE"),
+        *_faults_of_data_root(data_root, other=bool(described)),
         (as_json and not (yes or dry_run or script), "--json does not ask", "add --yes, or --dry-run"),
         (as_json and name, "--json tells of the machine alone", f"leave out {name}, and then: `envkit smoke {name} --json`"),
     )  # fmt: skip
@@ -119,10 +125,29 @@ def _refuse_what_cannot_be_meant(*rules: tuple[object, str, str]) -> None:
             raise UsageError(message, hint=hint)
 
 
+def _faults_of_data_root(folder: str | None, *, other: bool) -> Iterator[tuple[object, str, str]]:
+    """What cannot be meant by it; of an `other` machine nobody knows the folders."""
+    if folder is None:
+        return
+    path = Path(folder)
+    yield (
+        not path.is_absolute() or path == Path("/"),
+        f"not a folder from the root on: {folder}",
+        "write it as /DIR/docker",
+    )
+    if not other:
+        yield (
+            not is_folder(path.parent),
+            f"no such folder: {path.parent}",
+            "mount the data disk, or make the folder first",
+        )
+        yield is_file(path), f"not a folder: {folder}", "write it as /DIR/docker"
+
+
 def _tell_script(planned: Outline, file: Path | None, *, as_json: bool) -> None:
     text = render_script(planned)
     if file:
-        write_file(file.absolute(), text)
+        write_file(file.absolute(), text, private=redact(text) != text)
         say(f"written to {file}; read it, then: sudo -E bash {file}")
     if as_json:
         print_json(_json(planned, [], text))
@@ -201,7 +226,7 @@ def _show(step: Step, planned: Outline, *, done: bool) -> None:
         return
     say(f"  {style('·', dim=True)} {style(step.id, bold=True)}: {step.title} ({step.reason})")
     for line in plain_commands(step, planned).splitlines():
-        say(style(f"        {line}", dim=True))
+        say(style(f"        {redact(line)}", dim=True))
 
 
 def _json(planned: Outline, ended: list[Ended], script: str) -> dict[str, object]:

@@ -55,7 +55,7 @@ def find_place(text: str, caches: Mapping[Hub, Path], kind: Kind = "model") -> P
     if cached:
         return cached
     if NAME.fullmatch(text):
-        looked = " and ".join(map(str, caches.values()))
+        looked = f"{huggingface_hub_cache(caches['huggingface'])} and {caches['modelscope']}"
         raise UsageError(f"{text} is no folder, and not in the caches: {looked}", hint=f"`envkit model pull {text}`")
     raise UsageError(f"no such folder: {text}", hint="name a folder, or a model as `owner/name`")
 

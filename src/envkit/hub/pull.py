@@ -92,27 +92,42 @@ def pull(
     *,
     dry_run: bool = False,
 ) -> Pulled:
-    """Brings it from the first source that can; raises `HubError` with what each of them said."""
+    """Brings it from the first source that can; raises `HubError` with what each of them said.
+
+    Raises `BackendError` where no library is installed that any of them needs.
+    """
     began = time.monotonic()
     tried: list[tuple[str, RefusedError]] = []
     for name, source in sources.items():
         into = Into(caches[source.hub], wanted.folder)
         tries = _TRIES if len(sources) == 1 else _TRIES_OF_ONE_AMONG_OTHERS
         try:
-            remote = connect(name, source)
+            remote = _connected(connect, name, source)
             plan = _plan(name, remote, wanted, into, tries)
             if not dry_run:
                 _bring(remote, plan, into, wanted, watcher, tries)
         except RefusedError as refused:
             tried.append((name, refused))
-            watcher.note(f"{name}: {refused.reason}")
+            if len(sources) > 1:
+                watcher.note(f"{name}: {refused.reason}")
             continue
         return Pulled(plan, tuple((each, refused.reason) for each, refused in tried), time.monotonic() - began)
+    library = _missing_library(tried)
+    if library and all(refused.why == "unspoken" for _, refused in tried):
+        raise library
     raise HubError(
         f"{wanted.repository} cannot be pulled",
         details="\n".join(f"{name}: {refused.reason}" for name, refused in tried),
         hint=_next_step(wanted, tried),
     )
+
+
+def _connected(connect: Callable[[str, Source], Remote], name: str, source: Source) -> Remote:
+    """The source; a library that is not installed is a refusal like any other."""
+    try:
+        return connect(name, source)
+    except BackendError as error:
+        raise RefusedError("unspoken", error.message) from error
 
 
 def ask_listing(
@@ -128,8 +143,16 @@ def ask_listing(
     return None, reason
 
 
+def _missing_library(tried: list[tuple[str, RefusedError]]) -> BackendError | None:
+    """What was said of the first library that is not installed."""
+    causes = (refused.__cause__ for _, refused in tried if refused.why == "unspoken")
+    return next((each for each in causes if isinstance(each, BackendError)), None)
+
+
 def _next_step(wanted: Wanted, tried: list[tuple[str, RefusedError]]) -> str:
     whys = {refused.why for _, refused in tried}
+    if library := _missing_library(tried):
+        return f"install what is missing, and type the same command again: {library.hint}"
     if "denied" in whys:
         return "make a token on the hub, and set it in the environment: `HF_TOKEN`, or `MODELSCOPE_API_TOKEN`"
     if whys == {"missing"}:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from envkit.hub.known import Known
     from envkit.hub.sources import Kind
 
-Why = Literal["missing", "denied", "unreachable", "busy", "broken"]
-"""It is not there; it may not be had; nobody answers; come back later; what came is not what was listed."""
+Why = Literal["missing", "denied", "unreachable", "busy", "broken", "unspoken"]
+"""It is not there; it may not be had; nobody answers; come back later; what came is not what was listed; its library is not
+installed."""
 
 
 class RefusedError(Exception):

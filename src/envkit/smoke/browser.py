@@ -16,9 +16,15 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import yaml
+from msgspec import Struct, convert
+from msgspec.structs import asdict
 
 from envkit.errors import BackendError
 
@@ -31,23 +37,23 @@ _ANSWER_SECONDS = 30
 _LOOK_SECONDS = 0.3
 
 _FIELDS = """
-[...document.querySelectorAll('label, legend, [data-testid="block-info"]')]
+[...document.querySelectorAll($label)]
   .filter(each => each.getClientRects().length)
   .map(each => each.innerText.trim().split('\\n')[0])
 """
 """The labels of fields that can be seen."""
 _ERRORS = """
-[...document.querySelectorAll('.toast-body.error, .toast-wrap .error, [role="alert"].error, .error-container')]
+[...document.querySelectorAll($error)]
   .filter(each => each.getClientRects().length)
   .map(each => each.innerText.trim())
 """
-"""Gradio's own way to show an error."""
+"""The page's own way to show an error."""
 _PLACE = """
 (() => {
-  const label = [...document.querySelectorAll('label, [data-testid="block-info"]')]
-    .find(each => each.getClientRects().length && each.innerText.trim().split('\\n')[0] === %s);
-  const block = label && (label.closest('.block') || label.parentElement);
-  const input = block && block.querySelector('input, [role="listbox"], [role="combobox"], select');
+  const label = [...document.querySelectorAll($label)]
+    .find(each => each.getClientRects().length && each.innerText.trim().split('\\n')[0] === $name);
+  const block = label && (label.closest($block) || label.parentElement);
+  const input = block && block.querySelector($field);
   if (!input) return null;
   input.scrollIntoView({block: 'center'});
   const box = input.getBoundingClientRect();
@@ -56,10 +62,35 @@ _PLACE = """
 """
 """Where the field with that label is."""
 _CHOICES = """
-[...document.querySelectorAll('ul[role="listbox"] li, [role="option"], option')]
-  .map(each => each.innerText.trim().replace(/^\\u2713\\s*/, ''))
+[...document.querySelectorAll($choice)]
+  .map(each => each.innerText.trim())
+  .map(each => each.startsWith($chosen) ? each.slice($chosen.length).trim() : each)
 """
 """What the field that is open offers."""
+
+
+class Parts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a page has what is looked for, as CSS selectors; `pages.yaml` explains each."""
+
+    label: str
+    block: str
+    field: str
+    choice: str
+    chosen: str
+    error: str
+    source: str
+
+
+@cache
+def parts() -> Parts:
+    """What the file says."""
+    text = Path(__file__).with_name("pages.yaml").read_text(encoding="utf-8")
+    return convert(yaml.safe_load(text), Parts)
+
+
+def _script(text: str, **more: str) -> str:
+    """An expression of JavaScript with the parts of pages, and `more`, in their places."""
+    return Template(text).substitute({name: json.dumps(each) for name, each in (asdict(parts()) | more).items()})
 
 
 @dataclass(frozen=True)
@@ -103,7 +134,7 @@ def see(
         while time.monotonic() < deadline:
             if given_up():
                 raise BackendError("interrupted")
-            labels = browser.evaluate(_FIELDS) or []
+            labels = browser.evaluate(_script(_FIELDS)) or []
             if {*fields} <= {*labels}:
                 break
             browser.listen(_LOOK_SECONDS)
@@ -114,7 +145,7 @@ def see(
             title=browser.evaluate("document.title") or "",
             fields=tuple(labels),
             choices=choices,
-            errors=(*browser.exceptions, *(browser.evaluate(_ERRORS) or ())),
+            errors=(*browser.exceptions, *(browser.evaluate(_script(_ERRORS)) or ())),
             screenshot=screenshot,
             seconds=time.monotonic() - began,
         )
@@ -148,7 +179,7 @@ class _Browser:
 
     def choices(self, label: str) -> list[str]:
         """What the field of that label offers once somebody clicks on it; Escape closes it again."""
-        place = self.evaluate(_PLACE % json.dumps(label))
+        place = self.evaluate(_script(_PLACE, name=label))
         if not place:
             return []
         for kind in ("mousePressed", "mouseReleased"):
@@ -157,7 +188,7 @@ class _Browser:
         found: list[str] = []
         while not found and time.monotonic() < deadline:
             self.listen(_LOOK_SECONDS)
-            found = self.evaluate(_CHOICES) or []
+            found = self.evaluate(_script(_CHOICES)) or []
         for kind in ("keyDown", "keyUp"):
             self._ask("Input.dispatchKeyEvent", type=kind, key="Escape", code="Escape", windowsVirtualKeyCode=27)
         return found

@@ -8,21 +8,30 @@ set -euo pipefail
 umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
+lock=/run/envkit-bootstrap.lock
 
-# Leaves stdin in the file $1, whole or not at all.
-put() {
-    mkdir -p "$(dirname "$1")"
-    cat >"$1.envkit-new"
-    chmod 644 "$1.envkit-new"
-    mv -f "$1.envkit-new" "$1"
+# Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
+# `envkit bootstrap` was killed may still run, and is waited for.
+take_machine() {
+    command -v flock >/dev/null || return 0 # a container with next to nothing in it, and nobody else
+    exec 8>>"$lock" 9>>"$lock.step"
+    if ! flock --wait 2 8; then # one that was killed just now has let go by then
+        echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
+        return 1
+    fi
+    echo "${SUDO_USER:-root}, process $1" >"$lock"
+    if ! flock --nonblock 9; then
+        echo "waiting for what was left running: $(<"$lock.step")"
+        flock 9
+    fi
 }
 
-# Runs $@, and waits while another package manager is at work.
+# Runs $@, and waits while another package manager is at work. What it starts may outlive the step.
 in_turn() {
     local said status
     while true; do
         status=0
-        said=$(LC_ALL=C "$@" 2>&1) || status=$?
+        said=$(LC_ALL=C "$@" 2>&1 8>&- 9>&-) || status=$?
         [[ $status -ne 0 && $said == *" lock"* && $SECONDS -lt 600 ]] || break
         sleep 2
     done
@@ -49,6 +58,7 @@ if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
 fi
+take_machine $$
 
 # 1. compiler: a C compiler
 # Triton compiles a launcher when it first runs in a venv

@@ -22,9 +22,13 @@ daemon_program='"""Merges settings into the daemon.json of Docker; a program of 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
+
+USUAL = "/var/lib/docker"
+"""Where Docker keeps its data by itself."""
 
 
 def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, object]:
@@ -48,6 +52,31 @@ def merged(present: dict[str, object], wanted: dict[str, object]) -> dict[str, o
     return result
 
 
+def kept(root: str) -> str:
+    """What Docker keeps there that somebody would miss, such as `2 images, 1 volume`."""
+    patterns = {"image": "image/*/imagedb/content/sha256/*", "container": "containers/*", "volume": "volumes/*/_data"}
+    counts = {name: len([*Path(root).glob(pattern)]) for name, pattern in patterns.items()}
+    return ", ".join(f"{count} {name}{'"'"'s'"'"' if count > 1 else '"'"''"'"'}" for name, count in counts.items() if count)
+
+
+def in_the_way(present: dict[str, object], wanted: dict[str, object]) -> str | None:
+    """Why the data cannot be where it is wanted: an engine sees what is there, and nothing that it kept elsewhere."""
+    old, new = str(present.get("data-root", USUAL)).rstrip("/"), str(wanted.get("data-root", "")).rstrip("/")
+    if not new or new == old:
+        return None
+    if "data-root" in present:
+        return f"error: Docker keeps its data in {old}, as data-root says there: it is not moved to {new}"
+    there = kept(old)
+    if not there or kept(new):
+        return None
+    source, target = shlex.quote(f"{old}/."), shlex.quote(new)
+    return (
+        f"error: Docker would see nothing of what it keeps in {old}: {there}\n"
+        f"take it along: sudo systemctl stop docker.socket docker; sudo mkdir -p {target}; sudo cp -a {source} {target}\n"
+        "then run this again; or do without another data-root"
+    )
+
+
 def main(action: str, name: str, wanted: str) -> str | None:
     """`merge` or `check`; what is wrong, or None."""
     path = Path(name).resolve()  # it may be a link, which stays
@@ -60,7 +89,10 @@ def main(action: str, name: str, wanted: str) -> str | None:
         return f"error: not JSON, and left as it is: {path}: {error}"
     if not isinstance(present, dict):
         return f"error: not a table of settings, and left as it is: {path}"
-    result = merged(present, json.loads(wanted))
+    settings = json.loads(wanted)
+    if problem := in_the_way(present, settings):
+        return problem
+    result = merged(present, settings)
     if result == present:
         return None
     if action == "check":
@@ -80,6 +112,7 @@ if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:]))
 '
 user=me
+lock=/run/envkit-bootstrap.lock
 docker_key=/etc/pki/rpm-gpg/docker.asc
 docker_file=/etc/yum.repos.d/docker-ce.repo
 toolkit_key=/etc/pki/rpm-gpg/nvidia-container-toolkit.asc
@@ -109,11 +142,28 @@ limits='# Written by envkit bootstrap. Data loaders and servers open many files;
 root soft nofile 65536
 root hard nofile 1048576'
 
-# Leaves stdin in the file $1, whole or not at all.
+# Takes the machine for this shell, which is of the process $1: nobody else prepares it meanwhile. A step whose
+# `envkit bootstrap` was killed may still run, and is waited for.
+take_machine() {
+    command -v flock >/dev/null || return 0 # a container with next to nothing in it, and nobody else
+    exec 8>>"$lock" 9>>"$lock.step"
+    if ! flock --wait 2 8; then # one that was killed just now has let go by then
+        echo "error: another \`envkit bootstrap\` is at work on this machine: $(<"$lock")" >&2
+        return 1
+    fi
+    echo "${SUDO_USER:-root}, process $1" >"$lock"
+    if ! flock --nonblock 9; then
+        echo "waiting for what was left running: $(<"$lock.step")"
+        flock 9
+    fi
+}
+
+# Leaves stdin in the file $1, whole or not at all; what holds an address with a password is root's alone.
 put() {
     mkdir -p "$(dirname "$1")"
-    cat >"$1.envkit-new"
-    chmod 644 "$1.envkit-new"
+    rm -f "$1.envkit-new"
+    (umask 077 && cat >"$1.envkit-new")
+    [[ $(<"$1.envkit-new") == *://*@* ]] || chmod 644 "$1.envkit-new"
     mv -f "$1.envkit-new" "$1"
 }
 
@@ -123,11 +173,11 @@ holds() {
 }
 
 # Leaves the key at the address $1 in the file $3, if it is the one with the fingerprint $2 and there is no other beside it:
-# a package manager trusts all keys of a file.
+# a package manager trusts all keys of a file. The address may hold a password, and everybody may read arguments.
 fetch_key() {
     local found
     mkdir -p "$(dirname "$3")"
-    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" "$1"
+    curl -fsSL --retry 3 --connect-timeout 20 -o "$3.envkit-new" --config - <<<"url = \"$1\""
     found=$(gpg --batch --with-colons --show-keys "$3.envkit-new" |
         awk -F: '$1 == "pub" { key = 1 } $1 == "fpr" && key { print $10; key = 0 }') || true
     if [[ $found != "$2" ]]; then
@@ -139,9 +189,9 @@ fetch_key() {
     mv -f "$3.envkit-new" "$3"
 }
 
-# Adds what is wanted to /etc/docker/daemon.json (`merge`), or tells whether it is there (`check`).
+# Adds the settings $2 to /etc/docker/daemon.json (`merge`), or tells whether they are there (`check`).
 daemon_json() {
-    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$daemon_wanted"
+    python3 -c "$daemon_program" "$1" /etc/docker/daemon.json "$2"
 }
 
 # Adds the runtime `nvidia` to a copy of /etc/docker/daemon.json, which takes its place when it is whole.
@@ -172,7 +222,7 @@ start_docker() {
             timeout 30 tail --pid="$old" -f /dev/null
         fi
         rm -f /run/docker.pid
-        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+        setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 8>&- 9>&- & # it outlives the step
     fi
     timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.5; done'
 }
@@ -180,11 +230,6 @@ start_docker() {
 # Installs packages and removes none.
 install_packages() {
     dnf -y install "$@"
-}
-
-# Whether no installation of packages was cut short; rpm keeps none that wait for being configured.
-settled() {
-    true
 }
 
 # Whether the package manager knows where to get the package $1.
@@ -196,6 +241,7 @@ if ((EUID != 0)); then
     echo "error: only root can do this: sudo -E bash $0" >&2
     exit 1
 fi
+take_machine $$
 
 # 1. prerequisites: programs that fetch and check keys
 # keys are fetched with curl and checked with gpg, and daemon.json is merged with python3
@@ -297,16 +343,16 @@ fi
 # 6. daemon-json: Docker's settings
 # logs of containers are kept small, and what is wanted here is added; what is there already stays, with a copy in daemon.json.before-envkit
 if
-    daemon_json check 2>/dev/null
+    daemon_json check "$daemon_wanted" 2>/dev/null
 then
     echo '= daemon-json: done already'
 else
     echo '> daemon-json: Docker'"'"'s settings'
-    daemon_json merge
+    daemon_json merge "$daemon_wanted"
     if ! {
-        daemon_json check
+        daemon_json check "$daemon_wanted"
     }; then
-        echo 'error: daemon-json did not work: /etc/docker/daemon.json is as it was; it must be JSON before anything can be added to it' >&2
+        echo 'error: daemon-json did not work: /etc/docker/daemon.json is as it was; above is what stands in the way' >&2
         exit 1
     fi
 fi
@@ -331,7 +377,6 @@ fi
 # 8. docker-engine: Docker Engine with buildx and compose
 # images are built and run with it; packages that are there already are not removed for it
 if
-    settled &&
     command -v dockerd >/dev/null &&
     docker buildx version >/dev/null 2>&1 &&
     docker compose version >/dev/null 2>&1
@@ -341,7 +386,6 @@ else
     echo '> docker-engine: Docker Engine with buildx and compose'
     install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin
     if ! {
-        settled &&
         command -v dockerd >/dev/null &&
         docker buildx version >/dev/null 2>&1 &&
         docker compose version >/dev/null 2>&1

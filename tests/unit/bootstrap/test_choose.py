@@ -17,6 +17,7 @@ from envkit.bootstrap.choose import (
     official_sources,
     outline,
 )
+from envkit.bootstrap.knowledge import knowledge
 from envkit.errors import BackendError
 from envkit.host.facts import Disk, Engine, HostFacts, Toolkit
 from tests.unit.bootstrap.machines import MISSING, SYSTEMS, USABLE, fresh, system, undriven
@@ -69,6 +70,16 @@ def test_everything_comes_in_an_order_that_needs_no_second_start(name: str) -> N
 )
 def test_what_is_there_is_not_brought_again(changes: dict[str, Any], without: set[str]) -> None:
     assert {*ids(fresh(), user="me")} - {*ids(fresh(**changes), user="me")} == without
+
+
+def test_a_step_is_left_out_where_it_has_no_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which families have a step stood in the code."""
+    known = knowledge()
+    steps = [structs.replace(each, run={"redhat": "true"}) if each.id == "limits" else each for each in known.steps]
+    monkeypatch.setattr("envkit.bootstrap.choose.knowledge", lambda: structs.replace(known, steps=steps))
+
+    assert "limits" not in ids(fresh("debian-13"))
+    assert "limits" in ids(fresh("rocky-9"))
 
 
 def test_root_needs_no_group() -> None:
@@ -273,6 +284,14 @@ def test_what_docker_is_told(
     facts: HostFacts, wishes: Wishes, registries: tuple[str, ...], wanted: dict[str, object]
 ) -> None:
     assert daemon_settings(facts, wishes, Sources("x", "x", registries)) == wanted
+
+
+def test_a_data_root_that_nobody_will_use_is_told() -> None:
+    note = "`--data-root` does nothing: no engine is set up here"
+
+    assert note in plan(fresh(**AUTODL), data_root="/data/docker").notes
+    assert note in plan(fresh(engine=structs.replace(USABLE, rootless=True)), data_root="/data/docker").notes
+    assert note not in plan(fresh(), data_root="/data/docker").notes
 
 
 # Whether anything is missing ------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envkit.bootstrap.daemon import main, merged
+from envkit.bootstrap.daemon import in_the_way, main, merged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,12 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 SETTINGS = st.dictionaries(st.sampled_from(["features", "registry-mirrors", "exec-opts", "x"]), VALUES, max_size=5)
+
+
+@pytest.fixture(autouse=True)
+def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose Docker keeps nothing yet."""
+    monkeypatch.setattr("envkit.bootstrap.daemon.USUAL", str(tmp_path / "usual"))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,50 @@ def test_the_file_that_was_there_is_kept_once(tmp_path: Path) -> None:
     assert json.loads(file.read_text()) == {"debug": True, **LOGS, "data-root": "/data"}
     assert before.read_text() == '{"debug": true}'
     assert sorted(each.name for each in tmp_path.glob("daemon*")) == ["daemon.json", "daemon.json.before-envkit"]
+
+
+def docker(root: Path) -> str:
+    """A folder in which Docker keeps two images, a container and a volume."""
+    for each in (
+        "image/overlay2/imagedb/content/sha256/a",
+        "image/overlay2/imagedb/content/sha256/b",
+        "containers/c",
+        "volumes/d/_data",
+    ):
+        (root / each).mkdir(parents=True)
+    return str(root)
+
+
+def test_images_do_not_go_out_of_sight(tmp_path: Path) -> None:
+    """`--data-root` was written where there were images, and `docker images` was empty."""
+    old, new = docker(tmp_path / "usual"), str(tmp_path / "new")
+
+    problem = in_the_way({}, {"data-root": new})
+
+    assert problem == (
+        f"error: Docker would see nothing of what it keeps in {old}: 2 images, 1 container, 1 volume\n"
+        f"take it along: sudo systemctl stop docker.socket docker; sudo mkdir -p {new}; sudo cp -a {old}/. {new}\n"
+        "then run this again; or do without another data-root"
+    )
+    shutil.copytree(old, new)
+    assert in_the_way({}, {"data-root": new}) is None
+
+
+@pytest.mark.parametrize("wanted", [{}, {"data-root": "/new"}, {"data-root": "/new/"}])
+def test_where_nothing_is_kept_nothing_is_in_the_way(wanted: dict[str, object]) -> None:
+    assert in_the_way({}, wanted) is None
+
+
+def test_another_data_root_than_somebody_chose_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"data-root": "/mine"}')
+
+    for action in ("check", "merge"):
+        assert main(action, str(file), json.dumps({**LOGS, "data-root": "/data/docker"})) == (
+            "error: Docker keeps its data in /mine, as data-root says there: it is not moved to /data/docker"
+        )
+    assert file.read_text() == '{"data-root": "/mine"}'
+    assert main("merge", str(file), json.dumps({**LOGS, "data-root": "/mine"})) is None
 
 
 def test_without_a_file_there_is_nothing_to_keep(tmp_path: Path) -> None:

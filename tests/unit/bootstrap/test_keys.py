@@ -73,6 +73,18 @@ def test_the_key_with_the_fingerprint_is_taken(tmp_path: Path) -> None:
     assert (status, said, target.read_text()) == (0, "", RIGHT)
 
 
+def test_the_address_is_in_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold a password."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "curl").write_text(f'#!/bin/sh\necho "$*" >"$0.log"; exec {shutil.which("curl")} "$@"\n')
+    (tools / "curl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+
+    assert fetched(tmp_path, RIGHT)[0] == 0
+    assert "file://" not in (tools / "curl.log").read_text()
+
+
 @pytest.mark.parametrize(
     ("served", "fingerprint"),
     [

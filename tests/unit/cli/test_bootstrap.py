@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -143,6 +144,22 @@ def test_a_named_mirror_reaches_the_script(envkit: Envkit, ground: Ground, tmp_p
     ).out  # fmt: skip
 
 
+def test_a_password_of_a_mirror_is_shown_to_nobody_and_its_script_is_private(
+    envkit: Envkit, ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, script = tmp_path / "mine.yaml", tmp_path / "script.sh"
+    mine.write_text("about: ours\ndocker_packages: https://me:hunter2@ours.example/docker-ce\n")
+    answer(monkeypatch, yes=True)
+
+    said = envkit("bootstrap", "--mirror", str(mine)).err
+    envkit("bootstrap", "--script", str(script), "--mirror", str(mine))
+
+    assert "fetch_key https://***@ours.example/docker-ce/linux/debian/gpg " in said
+    assert "hunter2" not in said
+    assert "hunter2" in script.read_text()
+    assert stat.S_IMODE(script.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -151,6 +168,10 @@ def test_a_named_mirror_reaches_the_script(envkit: Envkit, ground: Ground, tmp_p
         (["demo", "--yes", "--json"], "--json tells of the machine alone"),
         (["demmo", "--yes"], "unknown framework: demmo"),
         (["--data-root", "docker"], "not a folder from the root on: docker"),
+        (["--script", "/nowhere/x.sh"], "no such folder: /nowhere"),
+        (["--data-root", "/"], "not a folder from the root on: /"),
+        (["--data-root", "/nowhere/docker"], "no such folder: /nowhere"),
+        (["--data-root", __file__], f"not a folder: {__file__}"),
         (["--dry-run", "--mirror", "nera"], "unknown mirror: nera"),
     ],
 )

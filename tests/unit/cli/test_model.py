@@ -62,9 +62,11 @@ def test_what_is_nowhere(envkit: Envkit, tmp_path: Path, monkeypatch: pytest.Mon
 
     assert (named.status, path.status) == (2, 2)
     assert named.err == (
-        f"error: Qwen/none is no folder, and not in the caches: {tmp_path}/hf and {tmp_path}/ms\n\n"
+        f"error: Qwen/none is no folder, and not in the caches: {tmp_path}/hf/hub and {tmp_path}/ms\n\n"
         "hint: `envkit model pull Qwen/none`\n"
     )
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "large"))
+    assert f"not in the caches: {tmp_path}/large and {tmp_path}/ms\n" in envkit("model", "check", "Qwen/none").err
     assert path.err == "error: no such folder: ./none\n\nhint: name a folder, or a model as `owner/name`\n"
 
 

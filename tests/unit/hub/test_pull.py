@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envkit.errors import HubError
+from envkit.errors import BackendError, HubError
 from envkit.hub.known import Known
 from envkit.hub.pull import Wanted, pull
 from envkit.hub.remote import Into, Listing, RefusedError, StoppedError
@@ -128,6 +128,44 @@ def test_among_others_a_source_is_given_up_sooner(tmp_path: Path, no_waiting: li
     assert pulled(tmp_path, slow, FakeRemote({"x": 3}), watcher=watcher) == "second"
     assert no_waiting == [1]
     assert watcher.notes == ["first: nobody answers"]
+
+
+def without_library(remote: FakeRemote | None) -> Callable[[str, Source], FakeRemote]:
+    """The first source's library is not installed; the second is this."""
+
+    def connect(name: str, source: Source) -> FakeRemote:
+        if name == "first" or remote is None:
+            raise BackendError(f"the library of {name} is not installed beside envkit", hint="`uv pip install it`")
+        return remote
+
+    return connect
+
+
+def test_a_library_that_is_missing_is_a_reason_to_go_on(tmp_path: Path) -> None:
+    """It ended `--from auto`, though the next source's library was there."""
+    watcher = Quiet()
+
+    done = pull(
+        Wanted("a/b"), SOURCES, without_library(FakeRemote({"x": 3})), {"huggingface": tmp_path / "cache"}, watcher
+    )
+
+    reason = "the library of first is not installed beside envkit"
+    assert (done.plan.source, done.tried, watcher.notes) == ("second", (("first", reason),), [f"first: {reason}"])
+
+
+def test_where_the_others_do_not_give_it_either_the_library_is_the_next_step(tmp_path: Path) -> None:
+    second = FakeRemote({"x": 3}, [RefusedError("missing", "there is no a/b")])
+
+    with pytest.raises(HubError) as caught:
+        pull(Wanted("a/b"), SOURCES, without_library(second), {"huggingface": tmp_path / "cache"}, Quiet())
+
+    assert caught.value.details == "first: the library of first is not installed beside envkit\nsecond: there is no a/b"
+    assert caught.value.hint == "install what is missing, and type the same command again: `uv pip install it`"
+
+
+def test_without_any_library_that_is_all_there_is_to_say(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="the library of first is not installed beside envkit"):
+        pull(Wanted("a/b"), SOURCES, without_library(None), {"huggingface": tmp_path / "cache"}, Quiet())
 
 
 def test_a_file_of_another_length_than_listed_is_no_success(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from envkit.backends.base import Recipe
 from envkit.errors import BackendError
 from envkit.lock.lockfile import read_lock
-from envkit.smoke.browser import see
+from envkit.smoke.browser import parts, see
 from envkit.smoke.room import Room
 from tests.fakes import FakeBackend
 
@@ -54,6 +55,41 @@ def test_what_was_just_being_started_ends_too(matrix: Matrix, tmp_path: Path) ->
     assert not job.is_alive()
     assert len(engine.started) == 1
     assert engine.instances() == []
+
+
+def test_what_is_looked_for_in_a_page_is_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of Gradio that calls its parts otherwise would have taken a change of the code."""
+
+    class Asked:
+        status, exceptions = 200, ()
+
+        def open(self, url: str) -> None:
+            pass
+
+        def evaluate(self, expression: str) -> Any:
+            asked.append(expression)
+            return ["Model"]
+
+        def listen(self, seconds: float) -> None:
+            pass
+
+        def screenshot(self) -> bytes:
+            return b""
+
+    @contextmanager
+    def browser(program: str) -> Iterator[Asked]:
+        yield Asked()
+
+    asked: list[str] = []
+    monkeypatch.setattr("envkit.smoke.browser._browser", browser)
+    monkeypatch.setattr(
+        "envkit.smoke.browser.parts", lambda: structs.replace(parts(), label='a["b"]', error=".went-wrong")
+    )
+
+    see("chromium", "x", fields=["Model"], open_fields=[], within_seconds=60, given_up=lambda: False)
+
+    assert 'document.querySelectorAll("a[\\"b\\"]")' in asked[0]
+    assert 'document.querySelectorAll(".went-wrong")' in asked[-1]
 
 
 def test_nobody_waits_for_a_page_that_nobody_wants_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
