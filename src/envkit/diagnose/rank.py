@@ -45,8 +45,8 @@ def _holds(proof: Proof) -> bool:
 
 
 def _went_on(proof: Proof, seen: Seen) -> bool:
-    """Whether there is more than a line after it."""
-    return 0 < proof.passing < seen.lines - 1
+    """Whether that is all that it was; a retry at the very end is one that did not help."""
+    return proof.passing and not (proof.retried and proof.retried >= seen.lines - 1)
 
 
 def _causes(proofs: Sequence[Proof], seen: Seen, judge: Judge) -> tuple[list[Proof], dict[str, list[str]]]:
@@ -103,7 +103,7 @@ def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, int]:
     """What nothing could be done about comes last, before it what the program got over, and classes."""
     chain = proof.chain
     over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
-    return (chain is not None and chain.ignored, over or proof.passing > 0, proof.entry.general, proof.lines[0].line)
+    return (chain is not None and chain.ignored, over or proof.passing, proof.entry.general, proof.lines[0].line)
 
 
 def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:

@@ -47,8 +47,10 @@ class Proof:
     where: str = ""
     weight: tuple[int, int] = (0, 0)
     """How much of the first line was matched, and how much of that word by word; the more special entry has more."""
-    passing: int = 0
-    """The last line, where the program says in all of them that it goes on."""
+    passing: bool = False
+    """Whether the program says in all of the lines that it goes on."""
+    retried: int = 0
+    """The last of them, where it says that it tries again."""
     also: bool = False
     unless: bool = False
 
@@ -99,7 +101,7 @@ class Scan:
         ]
         rules += [Rule("success", pattern) for pattern in signs.success]
         rules += [Rule("failure", pattern) for pattern in signs.failure]
-        self._passing = signs.passing
+        self._signs = signs
         self._watch = Watch(rules, [HEADER, IGNORED, BOX, *LINKS])
         self._proofs: dict[str, Proof] = {}
         self._chains: list[Chain] = []
@@ -196,12 +198,14 @@ class Scan:
         proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
         caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
-            passing = any(compiled(each).search(said.whole) for each in self._passing)
+            retried = _any(self._signs.retrying, said.whole)
+            passing = retried or _any(self._signs.warning, said.whole)
             if passing and proof.lines and not proof.passing:
                 return
             if proof.passing and not passing:
                 proof.lines, proof.weight = [], (0, 0)
-            proof.passing = line.line if passing else 0
+            proof.passing = passing
+            proof.retried = line.line if retried else 0
             if not proof.lines:
                 proof.chain, proof.where = chain, said.where
                 proof.values = {**proof.values, **caught}
@@ -258,6 +262,10 @@ def _raised_elsewhere(entry: Entry, number: int, chain: Chain | None) -> bool:
     told = {each.message for each in raised if each.line == number}  # pools raise again what a worker raised
     frames = [each.frame for each in raised if each.frame and each.message in told]
     return any(not compiled(entry.frame or "").search(frame) for frame in frames)
+
+
+def _any(patterns: Iterable[str], text: str) -> bool:
+    return any(compiled(each).search(text) for each in patterns)
 
 
 def _weight(rule: Rule, found: Match) -> tuple[int, int]:

@@ -15,8 +15,10 @@ class Signs(Struct, frozen=True, forbid_unknown_fields=True):
     success: tuple[str, ...]
     failure: tuple[str, ...]
     """With the groups `kind` and `message`, where there are such."""
-    passing: tuple[str, ...]
-    """Patterns of lines, with their prefixes: what the program says there it got over, for it goes on."""
+    retrying: tuple[str, ...]
+    """Patterns of lines, with their prefixes."""
+    warning: tuple[str, ...]
+    """The same."""
     reporting: frozenset[str]
     referring: tuple[str, ...]
     """Patterns of messages."""

@@ -175,6 +175,18 @@ def test_what_is_tried_again_comes_after_what_ended_it() -> None:
     assert [each.text for each in told.evidence] == ["OSError: no route to the hub"]
 
 
+WARNED = "/srv/app/ops.py:7: UserWarning: the fast kernels are not there\n  warn(\n"
+
+
+@pytest.mark.parametrize("said", [WARNED, "INFO 11-21 10:00:00 [ops.py:7] the fast kernels are not there\n"])
+def test_what_a_program_warns_of_is_no_cause_where_nothing_fails(said: str) -> None:
+    kernels = entry("kernels", "the fast kernels are not there")
+
+    assert ids(said, kernels) == []
+    assert ids(f"{said}step 1\n", kernels) == []
+    assert ids(f"{said}{traceback('KeyError: 7')}", kernels) == ["kernels"]
+
+
 def test_the_success_of_one_container_is_none_of_another() -> None:
     done = "web-1  | {'train_runtime': 12.5}\n"
 
