@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -198,15 +199,17 @@ class Became:
 
 
 @pytest.fixture
-def became(monkeypatch: pytest.MonkeyPatch) -> Became:
-    became = Became()
+def became(monkeypatch: pytest.MonkeyPatch) -> Iterator[Became]:
+    """What takes envkit's place; the tests go on in their own process, which outlives a broken pipe."""
+    became, handler = Became(), signal.getsignal(signal.SIGPIPE)
 
     def chdir(path: str) -> None:
         became.workdir = path
 
     monkeypatch.setattr("os.execvpe", became)
     monkeypatch.setattr("os.chdir", chdir)
-    return became
+    yield became
+    signal.signal(signal.SIGPIPE, handler)
 
 
 @pytest.mark.parametrize("argv", [["--", "python", "-c", "x"], ["python", "-c", "x"]])
