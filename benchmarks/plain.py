@@ -166,7 +166,6 @@ def _prepare_workspace(framework: str, side: Side) -> None:
     for source in (INSIDE, ROOT / "images" / framework / "smoke"):
         if source.is_dir():
             shutil.copytree(source, side.workspace / "smoke", dirs_exist_ok=True)
-    shutil.copy(ROOT / "tests" / "e2e" / "inside" / "make_torchtune.py", side.workspace / "smoke")
 
 
 def _did(side: Side, job: Job) -> str:

@@ -220,6 +220,14 @@ TRIGGERS = [
         fix="`sudo apt-get install libgl1`; or `pip install opencv-python-headless` in place of opencv-python",
     ),
     Trigger(
+        "library-missing",
+        but(linking=(fault("rdkit.libs/libcairo.so.2", "missing", "libXrender.so.1"),)),
+        "rdkit.libs/libcairo.so.2 needs libXrender.so.1, which is not there",
+        "libXrender.so.1: cannot open shared object file: No such file or directory",
+        fine=(SOUND,),
+        fix="`sudo apt-get install libxext6 libxrender1`, which bring libX11",
+    ),
+    Trigger(
         "symbol-undefined",
         but(linking=(PURE,)),
         "demo/_fast.abi3.so: undefined symbol zstd_new",
