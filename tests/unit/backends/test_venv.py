@@ -510,7 +510,7 @@ def app(home: Path, tmp_path: Path, processes: None) -> Iterator[psutil.Process]
     with subprocess.Popen(["sleep", "60"], env=env, cwd=tmp_path) as started:
         app = psutil.Process(started.pid)
         deadline = time.monotonic() + 10
-        while app.name() != "sleep" and time.monotonic() < deadline:
+        while not (app.name() == "sleep" and app.environ()) and time.monotonic() < deadline:
             time.sleep(0.01)
         (folder / "pid").write_text(f"{app.pid} {app.create_time()}")
         yield app
