@@ -69,6 +69,8 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: str
     pip: list[str]
     cli: list[str]
+    imports: list[str] = []
+    """What is imported, on both sides; absent: what framework.yaml names."""
     job: Job | None = None
     because: str = "needs a GPU"
     """Why there is no job."""
@@ -84,9 +86,9 @@ class Side:
     """What the framework prints where it needs a GPU."""
 
     def environ(self) -> dict[str, str]:
-        """Its programs first, and no hub."""
+        """Its programs first, no hub, and no telemetry, for which Axolotl waits at its end without a network."""
         path = f"{self.venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+        offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
         return {**os.environ, **offline, "PATH": path, "VIRTUAL_ENV": str(self.venv)}
 
 
@@ -122,7 +124,7 @@ def _try(make: Callable[[Path], str], trial: Trial, framework: Framework, folder
         return [failed, "–", "–"]
     side = Side((folder / "venv").resolve(), folder / "workspace", framework.without_gpu)
     _prepare_workspace(framework.name, side)
-    modules = framework.imports or [framework.package.replace("-", "_")]
+    modules = trial.imports or framework.imports or [framework.package.replace("-", "_")]
     program = "; ".join(f"import {each}" for each in modules)
     return [
         _ran(side, [str(side.venv / "bin" / "python"), "-c", program]),
@@ -135,7 +137,8 @@ def _with_pip(names: list[str], version: str, venv: Path) -> str:
     found = [*uv_command(), "python", "find", "--no-project", version]
     python = subprocess.run(found, capture_output=True, check=True, text=True).stdout.strip()
     settings = {"PIP_CACHE_DIR": str(venv.parent / "pip-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    environ = {**os.environ, **settings}
+    settings["PIP_CONFIG_FILE"] = os.devnull  # this machine's own settings may name wheels that nobody else has
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | settings
     if index := package_index():
         environ["PIP_INDEX_URL"] = index
     if bundle := ca_bundle():
