@@ -41,7 +41,7 @@ TITLE = "A plain `pip install`, and envkit's environment"
 NOTE = """
 For each framework the newest pip's `pip install NAME` on the date below, into a fresh venv with the Python of envkit's
 environment, and the committed lock of that environment. Both are asked for the same: import what users import, answer
-on the command line, and do one small job on the CPU with a tiny model that the environment makes itself
+on the command line, and do one small job on the CPU with a tiny model that envkit's environment makes for both
 (`benchmarks/plain.yaml` has the steps). A step that failed shows the last line it printed. "needs a GPU" was not tried:
 nothing here says anything about GPUs. `./dev bench plain --only NAME` makes one line again.
 """
@@ -72,8 +72,7 @@ class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imports: list[str] = []
     """What is imported, on both sides; absent: what framework.yaml names."""
     job: Job | None = None
-    because: str = "needs a GPU"
-    """Why there is no job."""
+    """Absent: the framework's work needs a GPU."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,8 @@ class Side:
     """A venv with a workspace."""
 
     venv: Path
+    maker: Path
+    """The Python of envkit's environment, which makes the models and data of both sides."""
     workspace: Path
     without_gpu: Sequence[str]
     """What the framework prints where it needs a GPU."""
@@ -104,12 +105,12 @@ def measure(rounds: int, scratch: Path, only: Sequence[str] = ()) -> Outcome:
 
 def _row(name: str, trial: Trial, scratch: Path) -> list[str]:
     environment = load_matrix().environment(trial.environment)
-    found = []
-    for make in (partial(_with_pip, trial.pip, environment.entry.python), partial(_with_envkit, trial.environment)):
+    found, ours = [], _with_envkit(trial.environment)
+    for make in (partial(_with_pip, trial.pip, environment.entry.python), partial(_linked, ours)):
         folder = scratch / name
         folder.mkdir()
         try:
-            found += _try(make, trial, environment.framework, folder)
+            found += _try(make, trial, environment.framework, ours, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     label = f"{name}: `pip install {' '.join(trial.pip)}`, `{trial.environment}`"
@@ -118,18 +119,18 @@ def _row(name: str, trial: Trial, scratch: Path) -> list[str]:
     return [label, *found, datetime.now(timezone.utc).strftime("%Y-%m-%d")]
 
 
-def _try(make: Callable[[Path], str], trial: Trial, framework: Framework, folder: Path) -> list[str]:
+def _try(make: Callable[[Path], str], trial: Trial, framework: Framework, ours: Path, folder: Path) -> list[str]:
     """What came of each step; a failed installation is told in the first."""
     if failed := make(folder / "venv"):
         return [failed, "–", "–"]
-    side = Side((folder / "venv").resolve(), folder / "workspace", framework.without_gpu)
+    side = Side((folder / "venv").resolve(), ours / "bin" / "python", folder / "workspace", framework.without_gpu)
     _prepare_workspace(framework.name, side)
     modules = trial.imports or framework.imports or [framework.package.replace("-", "_")]
     program = "; ".join(f"import {each}" for each in modules)
     return [
         _ran(side, [str(side.venv / "bin" / "python"), "-c", program]),
         _ran(side, trial.cli),
-        _did(side, trial.job) if trial.job else trial.because,
+        _did(side, trial.job) if trial.job else "needs a GPU",
     ]
 
 
@@ -151,11 +152,15 @@ def _with_pip(names: list[str], version: str, venv: Path) -> str:
     return f"not installed: {_last_line(done.stderr)}" if done.returncode else ""
 
 
-def _with_envkit(name: str, venv: Path) -> str:
+def _with_envkit(name: str) -> Path:
     environment = load_matrix().environment(name)
     lock, backend = read_lock(environment), VenvBackend()
     backend.make(Recipe(environment, lock), Silent())
-    venv.symlink_to(backend.folder(environment, lock.sha256))
+    return backend.folder(environment, lock.sha256)
+
+
+def _linked(ours: Path, venv: Path) -> str:
+    venv.symlink_to(ours)
     return ""
 
 
@@ -173,7 +178,7 @@ def _prepare_workspace(framework: str, side: Side) -> None:
 
 def _did(side: Side, job: Job) -> str:
     for program in job.prepare:
-        made = _ran(side, [str(side.venv / "bin" / "python"), *program])
+        made = _ran(side, [str(side.maker), *program])
         if made != "works":
             return f"no model could be made: {made}"
     if job.answers:
