@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.command("run", context_settings={"allow_interspersed_args": True})
 @click.argument("framework")
-@click.argument("app")
+@click.argument("app", default="", metavar="APP")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
 @environment_option
 @backend_option("Where to run.")

@@ -247,7 +247,7 @@ def named(name: str, table: Mapping[str, T], what: str) -> T:
         return table[name]
     near = [f"`{each}`" for each in get_close_matches(name, table, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(table)) or 'none'}"
-    raise UsageError(f"unknown {what}: {name}", hint=hint)
+    raise UsageError(f"unknown {what}: {name}" if name else f"no {what} was named", hint=hint)
 
 
 def pinned_version(requirements: list[str], package: str) -> str | None:

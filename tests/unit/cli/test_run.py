@@ -304,6 +304,7 @@ def test_no_credential_of_a_proxy_is_shown(envkit: Envkit, monkeypatch: pytest.M
     [
         (["dmo", "page"], "unknown framework: dmo", "did you mean `demo`?"),
         (["demo", "pge"], "unknown app of demo: pge", "did you mean `page`?"),
+        (["demo"], "no app of demo was named", "there are: api, page, talk, train"),
         (["demo", "train", "--mirror", "nera"], "unknown mirror: nera", "did you mean `near`?"),
         (["demo", "train", "--set", "novalue"], "not a setting: novalue", "write it as NAME=VALUE"),
         (["demo", "train", "--set", "=x"], "not a setting: =x", "write it as NAME=VALUE"),
@@ -313,7 +314,7 @@ def test_no_credential_of_a_proxy_is_shown(envkit: Envkit, monkeypatch: pytest.M
         (["demo", "train", "--port", "1"], "train has no port", "leave out `--port`"),
         (["demo", "talk", "--detach"], "talk talks with you at the terminal", "leave out `--detach`"),
         (["demo", "page", "--port", "70000"], "Invalid value for '--port': 70000 is not in the range 0<=x<=65535", "see `envkit run --help`"),
-        (["demo"], "Missing argument 'APP'", "see `envkit run --help`"),
+        ([], "Missing argument 'FRAMEWORK'", "see `envkit run --help`"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_error_and_loses_nothing(
