@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from envkit.finding import Finding
 
 _MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("i", "cyan")}
+SHOWN = 4
+"""How many findings of one kind are shown; a broken download has a hundred."""
 
 
 def show_findings(findings: Sequence[Finding], fine: str) -> None:
-    """Every finding and how many there are; `fine` where there is none."""
+    """The first findings of each kind and how many there are; `fine` where there is none."""
+    seen = Counter[str]()
     for finding in findings:
+        seen[finding.id] += 1
+        if seen[finding.id] > SHOWN:
+            continue
         mark, colour = _MARKS[finding.severity]
         click.echo(
             f"{style(mark, fg=colour, bold=True)} {style(finding.title, bold=True)}  {style(finding.id, dim=True)}"
@@ -30,6 +37,9 @@ def show_findings(findings: Sequence[Finding], fine: str) -> None:
         for number, step in enumerate(finding.fix):
             click.echo(f"    {'do' if not number else '':<11}{step}")
         click.echo()
+    for name, number in seen.items():
+        if number > SHOWN:
+            click.echo(f"… and {number - SHOWN} more of {name}: `--json` has them all\n")
     counts = {severity: sum(each.severity == severity for each in findings) for severity in _MARKS}
     summary = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in counts.items() if count)
     click.echo(summary or fine)

@@ -94,9 +94,10 @@ def _asked(place: Place, kind: Kind, sources: Sources, known: Mapping[str, Known
 
 
 def _show(checked: Checked, *, hashes: bool) -> None:
-    counted = f"{checked.files} files, {sized(checked.bytes)}"
+    counted = f"{checked.files:,} file{'s' if checked.files != 1 else ''}, {sized(checked.bytes)}"
     if checked.tensors:
-        counted += f", {checked.tensors:,} tensors, {checked.parameters:,} parameters"
+        tensors = f"{checked.tensors:,} tensor{'s' if checked.tensors != 1 else ''}"
+        counted += f", {tensors}, {checked.parameters:,} parameters"
     if hashes:
         counted += f"; {checked.hashed} compared with their hashes"
     click.echo(f"{checked.place.folder}: {counted}\n")

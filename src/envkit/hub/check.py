@@ -41,6 +41,8 @@ _LEFT = (".incomplete", ".parallel_tmp")
 _BESIDE = {".git", ".cache", ".lock", ".msc", ".mv"}
 """Folders that are no part of a model."""
 _LARGEST_JSON = 256 << 20
+_NAMED = 4
+"""How many files the command in a finding names; the last one, of all findings, names all."""
 
 
 class Watcher(Protocol):
@@ -288,7 +290,8 @@ class _Looking:
 
     def told(self, name: str, faults: list[_Fault]) -> Finding:
         """Those of one id, with the one command that mends all of them."""
-        again = self.command([file for each in faults for file in each.fetch])
+        files = [file for each in faults for file in each.fetch]
+        again = self.command(files[:_NAMED]) + (" …" if len(files) > _NAMED else "")
         return told(name, words()[name], *({**each.values, "again": again} for each in faults))
 
     def result(self) -> Checked:

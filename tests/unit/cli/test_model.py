@@ -27,6 +27,25 @@ def test_a_whole_model(envkit: Envkit, tmp_path: Path) -> None:
     assert result.out == f"{folder}: 6 files, 572 B, 3 tensors, 15 parameters\n\nnothing is wrong with these files\n"
 
 
+def test_of_a_download_that_broke_off_early_the_first_files_are_shown_and_one_command_names_all(
+    tmp_path: Path, envkit: Envkit
+) -> None:
+    shards = [f"model-{number:05}-of-00040.safetensors" for number in range(1, 41)]
+    listed = json.dumps({"weight_map": {f"layer.{name}": name for name in shards}}).encode()
+    cut = dict.fromkeys(shards[:20], b"")
+    folder = write(
+        tmp_path, {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": listed, **cut}
+    )
+
+    result = envkit("model", "check", str(folder))
+
+    lines = result.out.splitlines()
+    assert sum(line.endswith("  safetensors-incomplete") for line in lines) == 4
+    assert "… and 16 more of safetensors-incomplete: `--json` has them all" in lines
+    assert max(len(line) for line in lines[:-1]) < len(str(folder)) + 400
+    assert [name for name in shards if f"--include {name}" not in lines[-1]] == []
+
+
 def test_a_broken_one_ends_with_the_command_that_mends_it(
     envkit: Envkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
