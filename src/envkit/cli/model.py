@@ -290,7 +290,8 @@ def _show_parcel(parcel: Parcel, endpoint: str) -> None:
     for finding in parcel.findings:
         say(f"  {style('warning:', fg='yellow')} {finding.title}: {finding.evidence}")
     who = "private" if parcel.private else "public"
-    say(f"{len(parcel.files)} files, {sized(parcel.bytes)}, to {endpoint}/{parcel.repository}; {who}, if it is new")
+    files = f"{len(parcel.files)} file{'s' if len(parcel.files) != 1 else ''}"
+    say(f"{files}, {sized(parcel.bytes)}, to {endpoint}/{parcel.repository}; {who}, if it is new")
 
 
 def _check_name(name: str) -> None:
