@@ -62,10 +62,13 @@ class Watch:
     def matches(self, text: str) -> Iterator[tuple[Rule, Match]]:
         """The active rules whose patterns the text matches, and where."""
         seen: set[int] = set()
+        tried: dict[str, Match | None] = {}  # several entries share a pattern
         for rule in self._candidates(text.encode(errors="replace")):
             if rule.active and id(rule) not in seen:
                 seen.add(id(rule))
-                if found := compiled(rule.pattern).search(text):
+                if rule.pattern not in tried:
+                    tried[rule.pattern] = compiled(rule.pattern).search(text)
+                if found := tried[rule.pattern]:
                     yield rule, found
 
     def _candidates(self, text: bytes) -> Iterator[Rule]:
