@@ -47,6 +47,8 @@ class Proof:
     where: str = ""
     weight: tuple[int, int] = (0, 0)
     """How much of the first line was matched, and how much of that word by word; the more special entry has more."""
+    quoted: bool = False
+    """Whether the lines are code that a traceback shows, which holds the message before it is filled in."""
     passing: bool = False
     """Whether the program says in all of the lines that it goes on."""
     retried: int = 0
@@ -202,8 +204,10 @@ class Scan:
             passing = retried or _any(self._signs.warning, said.whole)
             if passing and proof.lines and not proof.passing:
                 return
-            if proof.passing and not passing:
+            quoted = chain is not None and all(each.line != line.line for each in chain.raised)
+            if (proof.passing and not passing) or (proof.quoted and not quoted):
                 proof.lines, proof.weight = [], (0, 0)
+            proof.quoted = quoted and (proof.quoted or not proof.lines)
             proof.passing = passing
             proof.retried = line.line if retried else 0
             if not proof.lines:
