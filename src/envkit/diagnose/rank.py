@@ -99,11 +99,12 @@ def _special(proof: Proof, judge: Judge) -> tuple[bool, int, tuple[int, int], st
     return (not proof.entry.general, certain - doubts, proof.weight, proof.entry.id)
 
 
-def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, int]:
-    """What nothing could be done about comes last, before it what the program got over, and classes."""
+def _order(proof: Proof, seen: Seen) -> tuple[bool, bool, bool, bool, int]:
+    """What nothing could be done about comes last, before it what the program got over, classes, and warnings."""
     chain = proof.chain
     over = chain is not None and bool(seen.chains) and all(chain is not each for each in seen.chains)
-    return (chain is not None and chain.ignored, over or proof.passing, proof.entry.general, proof.lines[0].line)
+    ignored = chain is not None and chain.ignored
+    return (ignored, over or bool(proof.retried), proof.entry.general, proof.passing, proof.lines[0].line)
 
 
 def _lesser(proofs: Sequence[Proof], root: Root | None, signs: Signs) -> list[Proof]:
