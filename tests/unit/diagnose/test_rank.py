@@ -187,6 +187,32 @@ def test_what_a_program_warns_of_is_no_cause_where_nothing_fails(said: str) -> N
     assert ids(f"{said}{traceback('KeyError: 7')}", kernels) == ["kernels"]
 
 
+def test_a_warning_that_knows_the_cause_comes_before_a_class() -> None:
+    driver = entry("driver", "driver on your system is too old")
+    refused = entry("refused", "AssertionError: .* requires", general=True)
+    log = "cuda.py:124: UserWarning: The NVIDIA driver on your system is too old\n"
+    log += traceback("AssertionError: Megatron requires CUDA.")
+
+    assert ids(log, driver, refused) == ["driver", "refused"]
+
+
+def test_a_message_is_taken_as_printed_and_not_as_the_code_that_prints_it() -> None:
+    undefined = entry(
+        "undefined", r"Undefined dataset (?P<name>\S+) in (?P<file>\S+)", cause="`{name}` is not in {file}."
+    )
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/srv/venv/lib/python3.11/site-packages/demo/parser.py", line 107, in read\n'
+        '    raise ValueError("Undefined dataset {} in {}.".format(name, FILE))\n'
+        "ValueError: Undefined dataset chats in dataset_info.json.\n"
+    )
+
+    for each in (log, log + log.replace("chats", "others")):
+        told = report_on(each, undefined).diagnoses[0]
+        assert told.cause == "`chats` is not in dataset_info.json."
+        assert told.evidence[0] == Line(4, "ValueError: Undefined dataset chats in dataset_info.json.")
+
+
 def test_the_success_of_one_container_is_none_of_another() -> None:
     done = "web-1  | {'train_runtime': 12.5}\n"
 
