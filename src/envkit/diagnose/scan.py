@@ -217,7 +217,7 @@ class Scan:
                 proof.weight = max(proof.weight, _weight(rule, found))
             if len(proof.lines) < _EVIDENCE:
                 proof.add(line)
-            done = len(proof.lines) >= _EVIDENCE and not passing
+            done = len(proof.lines) >= _EVIDENCE and not (passing or proof.quoted)
         else:
             proof.values = {**caught, **proof.values}
             setattr(proof, "also" if rule.purpose == "with" else "unless", True)

@@ -207,10 +207,11 @@ def test_a_message_is_taken_as_printed_and_not_as_the_code_that_prints_it() -> N
         "ValueError: Undefined dataset chats in dataset_info.json.\n"
     )
 
-    for each in (log, log + log.replace("chats", "others")):
+    ranks = interleaved([prefixed(log, f"[rank{rank}]: ") for rank in range(5)])
+    for each in (log, log + log.replace("chats", "others"), ranks):
         told = report_on(each, undefined).diagnoses[0]
         assert told.cause == "`chats` is not in dataset_info.json."
-        assert told.evidence[0] == Line(4, "ValueError: Undefined dataset chats in dataset_info.json.")
+        assert told.evidence[0].text == "ValueError: Undefined dataset chats in dataset_info.json."
 
 
 def test_the_success_of_one_container_is_none_of_another() -> None:
