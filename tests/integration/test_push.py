@@ -38,12 +38,15 @@ def sent_to(hub: Hub, kind: str, folder: Path, *, private: bool = True) -> str:
 
 
 @KINDS
-def test_every_file_arrives_and_a_new_repository_is_private(hub: Hub, kind: str, tmp_path: Path) -> None:
+def test_every_file_arrives_and_a_new_repository_is_private(
+    hub: Hub, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write(tmp_path / "m", {**FILES, **SECRETS})
 
     address = sent_to(hub, kind, folder)
 
     assert hub.sent == FILES
+    assert capsys.readouterr().out == ""
     assert address == f"{hub.address}/{'models/' if kind == 'modelscope' else ''}me/mine"
     (made,) = hub.made
     assert made.get("visibility", made.get("Visibility")) in ("private", 1)

@@ -59,6 +59,16 @@ def agreed(question: str) -> bool:
         raise UsageError("nobody is there to be asked", hint="add --yes, or --dry-run") from error
 
 
+def asked_secret(name: str, hint: str) -> str:
+    """What the user types, or pipes in; raises `UsageError` where nobody is there to be asked."""
+    try:
+        return str(click.prompt(name, hide_input=sys.stdin.isatty(), err=True))
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UsageError(f"nobody is there to be asked for the {name}", hint=hint) from error
+
+
 def has_room_for(columns: int) -> bool:
     """Whether a line of so many characters fits the terminal; anything fits where nobody reads along."""
     return not sys.stdout.isatty() or os.get_terminal_size(sys.stdout.fileno()).columns >= columns

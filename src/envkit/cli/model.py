@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envkit.cli.console import agreed, json_option, print_json, say, style
+from envkit.cli.console import agreed, asked_secret, json_option, print_json, say, style
 from envkit.cli.findings import findings_as_json, show_findings
 from envkit.cli.transfer import TransferProgress, sized
 from envkit.errors import UsageError
@@ -261,7 +261,7 @@ def push_command(
             raise UsageError("nothing was sent", hint="--dry-run shows what would be")
         hub = known.hubs[source.hub]
         _need_library(hub)
-        token = token_of(hub) or click.prompt(f"token for {source.address}", hide_input=True, err=True)
+        token = token_of(hub) or asked_secret(f"token for {source.address}", f"set {hub.token[0]}")
         address = send(parcel, connect(source, hub, named=True, token=token), target)
     if as_json:
         print_json(

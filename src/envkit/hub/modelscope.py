@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, redirect_stdout
 from glob import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,15 +89,16 @@ class ModelScope:
             tracker.parent.mkdir(parents=True, exist_ok=True)
             if not self.api.repo_exists(repository, kind):
                 self.api.create_repo(repository, kind, visibility="private" if private else "public")
-            self.api.upload_folder(
-                repository,
-                kind,
-                folder,
-                allow_patterns=[escape(each) for each in names],
-                commit_message=message,
-                disable_tqdm=True,
-                tracker_path=tracker,  # the library's default lies in the folder itself
-            )
+            with redirect_stdout(sys.stderr):  # it prints a report, and results alone go to stdout
+                self.api.upload_folder(
+                    repository,
+                    kind,
+                    folder,
+                    allow_patterns=[escape(each) for each in names],
+                    commit_message=message,
+                    disable_tqdm=True,
+                    tracker_path=tracker,  # the library's default lies in the folder itself
+                )
         return f"{self.endpoint}/{kind}s/{repository}"
 
     @contextmanager

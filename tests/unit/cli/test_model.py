@@ -163,6 +163,19 @@ def test_nothing_is_sent_where_nobody_says_yes(envkit: Envkit, tmp_path: Path, m
     assert "error: nobody is there to be asked\n\nhint: add --yes, or --dry-run\n" in result.err
 
 
+def test_a_token_that_nobody_is_there_to_type_is_asked_of_a_variable(
+    envkit: Envkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("envkit.cli.model.token_of", lambda _: None)
+
+    result = envkit("model", "push", str(write(tmp_path / "m", WHOLE)), "me/tiny", "--to", "hf", "--yes")
+
+    assert result.status == 2
+    asked = "error: nobody is there to be asked for the token for https://huggingface.co\n\nhint: set HF_TOKEN\n"
+    assert asked in result.err
+
+
 def test_without_the_library_the_command_that_installs_it_is_told(
     envkit: Envkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
