@@ -14,7 +14,7 @@ from envkit.diagnose.structure import BOX, HEADER, IGNORED, LINKS, Reader, raise
 from envkit.diagnose.watch import Rule, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from envkit.diagnose.normalise import Said
     from envkit.diagnose.patterns import Match
@@ -89,22 +89,37 @@ class Seen:
     """Whether it came through at some time."""
 
 
+@dataclass(frozen=True)
+class Rules:
+    """All that is looked for."""
+
+    entries: dict[str, Entry]
+    """By id."""
+    of: dict[str, list[Rule]]
+    """By the entry's id; those that tell how the program fared are no entry's."""
+    all: tuple[Rule, ...]
+
+    @classmethod
+    def made_of(cls, entries: Iterable[Entry], signs: Signs) -> Rules:
+        """The patterns of the entries and of the signs."""
+        by_id = {entry.id: entry for entry in entries}
+        of = {
+            name: [Rule(purpose, pattern, name) for purpose, patterns in _patterns(entry) for pattern in patterns]
+            for name, entry in by_id.items()
+        }
+        fared = [Rule("success", pattern) for pattern in signs.success]
+        fared += [Rule("failure", pattern) for pattern in signs.failure]
+        return cls(by_id, of, (*(rule for rules in of.values() for rule in rules), *fared))
+
+
 class Scan:
     """Reads blocks in their order."""
 
-    def __init__(self, entries: Sequence[Entry], signs: Signs) -> None:
+    def __init__(self, rules: Rules, signs: Signs) -> None:
         """Nothing seen yet."""
-        self._entries = {entry.id: entry for entry in entries}
-        rules = [
-            Rule(purpose, pattern, entry.id)
-            for entry in entries
-            for purpose, patterns in _patterns(entry)
-            for pattern in patterns
-        ]
-        rules += [Rule("success", pattern) for pattern in signs.success]
-        rules += [Rule("failure", pattern) for pattern in signs.failure]
+        self._rules = rules
         self._signs = signs
-        self._watch = Watch(rules, [HEADER, IGNORED, BOX, *LINKS])
+        self._watch = Watch(rules.all, (HEADER, IGNORED, BOX, *LINKS))
         self._proofs: dict[str, Proof] = {}
         self._chains: list[Chain] = []
         self._failures: list[Failure] = []
@@ -195,9 +210,10 @@ class Scan:
         return [rule for rule, _ in matched]
 
     def _prove(self, rule: Rule, line: Line, found: Match, said: Said, chain: Chain | None) -> None:
-        if rule.purpose == "match" and _raised_elsewhere(self._entries[rule.owner], line.line, chain):
+        entry = self._rules.entries[rule.owner]
+        if rule.purpose == "match" and _raised_elsewhere(entry, line.line, chain):
             return
-        proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(self._entries[rule.owner]))
+        proof = self._proofs.get(rule.owner) or self._proofs.setdefault(rule.owner, Proof(entry))
         caught = {name: value.rstrip(".,;:") for name, value in found.groupdict().items() if value}  # ends of sentences
         if rule.purpose == "match":
             retried = _any(self._signs.retrying, said.whole)
@@ -224,7 +240,7 @@ class Scan:
             done = True
         if done:
             purpose = rule.purpose
-            self._watch.retire(each for each in self._of(rule.owner) if each.purpose == purpose)
+            self._watch.retire(each for each in self._rules.of[rule.owner] if each.purpose == purpose)
 
     def _fail(self, number: int, text: str, said: Said, found: Match, chain: Chain | None) -> None:
         if chain or any(each.line.line == number for each in self._failures):
@@ -247,13 +263,10 @@ class Scan:
         ]
         for name in gone:
             del self._proofs[name]
-            self._watch.revive(self._of(name))
+            self._watch.revive(self._rules.of[name])
         self._failures = [each for each in self._failures if each.where != where]
         self._watch.revive(each for each in self._watch.rules if each.purpose == "failure")
         self._chains = [each for each in self._chains if each.where != where]
-
-    def _of(self, owner: str) -> Iterable[Rule]:
-        return [each for each in self._watch.rules if each.owner == owner]
 
 
 def _patterns(entry: Entry) -> tuple[tuple[Purpose, list[str]], ...]:
