@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from envkit.diagnose.literals import required
-from envkit.diagnose.patterns import alternation, compiled
+from envkit.diagnose.patterns import alternation, compiled, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from envkit.diagnose.patterns import BytesPattern, Match
+    from envkit.diagnose.patterns import Match
+
+_MANY = 4
+"""So many patterns cost less together than one after the other."""
 
 Purpose = Literal["match", "with", "unless", "success", "failure"]
 
@@ -30,33 +33,45 @@ class Rule:
     """The entry's id."""
 
 
-@dataclass(frozen=True)
 class _Index:
     """Rules by the texts that their patterns need."""
 
-    exact: dict[bytes, list[Rule]]
-    any_case: dict[bytes, list[Rule]]
-    lengths: list[int]
-    """Of the texts, shortest first."""
-    trigger: BytesPattern
-    """Finds the next of them, at each place the longest."""
+    def __init__(self, rules: Iterable[Rule], always: Iterable[str]) -> None:
+        """`always` are texts that are found whatever rules there are."""
+        self._exact: dict[bytes, list[Rule]] = {}
+        self._any_case: dict[bytes, list[Rule]] = {}
+        for rule in rules:
+            needed = required(rule.pattern)
+            table = self._any_case if needed.any_case else self._exact
+            for text in needed.texts:
+                table.setdefault((text.lower() if needed.any_case else text).encode(), []).append(rule)
+        texts = [(each, False) for each in self._exact.keys() | {each.encode() for each in always}]
+        texts += [(each, True) for each in self._any_case]
+        self.trigger = alternation(sorted(texts, key=lambda each: (-len(each[0]), each)))
+        """Finds the next text, at each place the longest."""
+        self._lengths = sorted({*map(len, self._exact), *map(len, self._any_case)})
+        self.needing = lru_cache(maxsize=1 << 13)(self._needing)
+        """The rules that need this text, or its beginning."""
+
+    def _needing(self, text: bytes) -> _Needing:
+        beginnings = [text[:length] for length in self._lengths if length <= len(text)]
+        exact = [rule for each in beginnings for rule in self._exact.get(each, ())]
+        any_case = [rule for each in beginnings for rule in self._any_case.get(each.lower(), ())]
+        rules: dict[str, list[Rule]] = {}
+        for rule in exact + any_case:
+            rules.setdefault(rule.pattern, []).append(rule)
+        patterns = tuple(rules)
+        return _Needing(rules, together(patterns) if len(patterns) >= _MANY else lambda _: patterns)
 
 
-def _index(rules: Iterable[Rule], always: Iterable[str]) -> _Index:
-    exact: dict[bytes, list[Rule]] = {}
-    any_case: dict[bytes, list[Rule]] = {}
-    for rule in rules:
-        needed = required(rule.pattern)
-        table = any_case if needed.any_case else exact
-        for text in needed.texts:
-            table.setdefault((text.lower() if needed.any_case else text).encode(), []).append(rule)
-    texts = [(each, False) for each in exact.keys() | {each.encode() for each in always}]
-    texts += [(each, True) for each in any_case]
-    trigger = alternation(sorted(texts, key=lambda each: (-len(each[0]), each)))
-    return _Index(exact, any_case, sorted({*map(len, exact), *map(len, any_case)}), trigger)
+class _Needing(NamedTuple):
+    rules: dict[str, list[Rule]]
+    """By their pattern, which several entries may share."""
+    may_match: Callable[[bytes], Iterable[str]]
+    """Which of the patterns are worth looking for."""
 
 
-_whole_index = lru_cache(maxsize=1)(_index)  # many short logs are read with the same rules
+_whole_index = lru_cache(maxsize=1)(_Index)  # many short logs are read with the same rules
 
 
 class Watch:
@@ -77,30 +92,26 @@ class Watch:
 
     def matches(self, text: str) -> Iterator[tuple[Rule, Match]]:
         """The active rules whose patterns the text matches, and where."""
-        seen = set(self._retired)
-        tried: dict[str, Match | None] = {}  # several entries share a pattern
-        for rule in self._candidates(text.encode(errors="replace")):
-            if rule not in seen:
-                seen.add(rule)
-                if rule.pattern not in tried:
-                    tried[rule.pattern] = compiled(rule.pattern).search(text)
-                if found := tried[rule.pattern]:
-                    yield rule, found
+        data = text.encode(errors="replace")
+        tried: set[str] = set()
+        for needing in map(self._index.needing, self._texts(data)):
+            for pattern in needing.may_match(data):
+                rules = [each for each in needing.rules[pattern] if each not in self._retired]
+                if pattern in tried or not rules:
+                    continue
+                tried.add(pattern)
+                if found := compiled(pattern).search(text):
+                    yield from ((rule, found) for rule in rules)
 
-    def _candidates(self, text: bytes) -> Iterator[Rule]:
-        """The rules whose texts are there: at each place the longest, and those that begin like it."""
+    def _texts(self, data: bytes) -> Iterable[bytes]:
+        """Those there that rules need, at each place the longest."""
+        texts: dict[bytes, None] = {}  # in their order
         place = 0
-        told: set[bytes] = set()
-        while found := self._index.trigger.search(text, place):
+        while found := self._index.trigger.search(data, place):
             start, end = found.span()
+            texts[data[start:end]] = None
             place = start + 1
-            longest = text[start:end]
-            if longest not in told:
-                told.add(longest)
-                for length in self._index.lengths:
-                    if length <= end - start:
-                        yield from self._index.exact.get(longest[:length], ())
-                        yield from self._index.any_case.get(longest[:length].lower(), ())
+        return texts
 
     def retire(self, rules: Iterable[Rule]) -> None:
         """Leaves the rules out from now on."""
@@ -114,4 +125,4 @@ class Watch:
         """Forgets the texts of rules that were left out; between blocks, because it takes a few milliseconds."""
         if self._retired != self._indexed_without:
             self._indexed_without = set(self._retired)
-            self._index = _index((each for each in self.rules if each not in self._retired), self._always)
+            self._index = _Index((each for each in self.rules if each not in self._retired), self._always)
