@@ -10,7 +10,7 @@ import re2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MEMORY = 64 << 20
+_MEMORY = 256 << 20
 """For RE2's automaton: with its default of 8 MB it would begin anew every so often."""
 
 
