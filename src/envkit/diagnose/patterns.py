@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import re2
 
-_MEMORY = 64 << 20
+_MEMORY = 256 << 20
 """For RE2's automaton: with its default of 8 MB it would begin anew every so often."""
 
 
