@@ -11,6 +11,10 @@ from envkit.diagnose.checked import load_entries
 from envkit.diagnose.knowledge import SHIPPED, known
 from envkit.diagnose.literals import required
 from envkit.diagnose.match import diagnose
+from envkit.diagnose.patterns import compiled
+from envkit.diagnose.scan import Rules
+from envkit.diagnose.signs import signs
+from envkit.diagnose.watch import Watch
 from envkit.errors import MatrixError
 
 if TYPE_CHECKING:
@@ -61,6 +65,16 @@ def test_an_example_proves_its_diagnosis(entry: Entry, text: str) -> None:
 @pytest.mark.parametrize(("entry", "text"), excerpts("counterexamples"))
 def test_a_counterexample_is_something_else(entry: Entry, text: str) -> None:
     assert entry.id not in [each.id for each in diagnose([text.encode()]).diagnoses]
+
+
+def test_patterns_are_found_together_as_each_is_alone() -> None:
+    rules = Rules.made_of(ENTRIES, signs())
+    watch = Watch(rules.all, ())
+    for entry in ENTRIES:
+        for line in "\n".join(entry.examples).splitlines():
+            alone = {rule for rule in rules.of[entry.id] if compiled(rule.pattern).search(line)}
+
+            assert {rule for rule, _ in watch.matches(line) if rule.owner == entry.id} == alone, line
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
